@@ -1,0 +1,1 @@
+"""The command line and the wiring: builds the house, and alone knows every room."""

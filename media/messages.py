@@ -1,0 +1,210 @@
+"""What the engine and the media process say to each other, version 1.
+
+Frames on a Unix stream socket: a u32 length (big endian), then one msgpack array of messages. Each
+message is an array whose first element is its tag below. Commands are never answered one by one: a port
+is a number that the engine picks, so opening one needs no round trip, and what goes wrong comes back
+as an event. A frame is applied in order. Ids are never reused while the media process lives.
+"""
+
+from __future__ import annotations
+
+from typing import NewType
+
+import msgspec
+
+VERSION = 1
+
+PortId = NewType("PortId", int)
+"""u32: one place that can hear and be heard: an RTP stream pair, later a player or a recorder."""
+MediaCallId = NewType("MediaCallId", int)
+"""u64: ports of one call live on one worker thread."""
+
+
+class Payload(msgspec.Struct, frozen=True, array_like=True, gc=False):
+    """One codec of an m-line: an a=rtpmap with its payload type. `name` is lower case; telephone-event is one too."""
+
+    payload_type: int
+    name: str
+    clock_rate_hz: int
+    channels: int = 1
+    fmtp: str = ""
+
+
+# ---------------------------------------------------------------- engine -> media
+
+
+class Hello(msgspec.Struct, frozen=True, array_like=True, tag=1):
+    """First message of an engine. Media answers `Welcome` and sends events to this engine from now on."""
+
+    version: int
+    orphan_s: float
+    """how long media goes on without an engine before it closes all ports"""
+
+
+class OpenPort(msgspec.Struct, frozen=True, array_like=True, tag=2, gc=False):
+    """Bind RTP on `rtp_port` (even) and RTCP on the next one of `local_host`; the port hears nobody yet."""
+
+    port: int
+    call: int
+    local_host: str
+    rtp_port: int
+
+
+class Negotiated(msgspec.Struct, frozen=True, array_like=True, tag=3):
+    """An offer/answer exchange settled this port's stream: where the peer is, and what means what.
+
+    `receive`: payloads the peer sends us (by our SDP); `send`: those it accepts (by its SDP), in order of
+    preference. `peer_sends` / `peer_receives` follow the direction attribute. Each Negotiated opens the
+    learning window for symmetric RTP anew when the peer's address changed, and only then.
+    """
+
+    port: int
+    remote_host: str
+    remote_rtp_port: int
+    remote_rtcp_port: int
+    peer_sends: bool
+    peer_receives: bool
+    receive: tuple[Payload, ...]
+    send: tuple[Payload, ...]
+    ptime_ms: int = 20
+    protocol: str = "rtp"
+    """"rtp", or "udptl": datagrams pass as they are (T.38), no RTP rules, no RTCP"""
+
+
+class Hear(msgspec.Struct, frozen=True, array_like=True, tag=4, gc=False):
+    """Draw the edge: `listener` hears `speaker`. Drawing it twice changes nothing. A port may hear itself (echo)."""
+
+    listener: int
+    speaker: int
+
+
+class Unhear(msgspec.Struct, frozen=True, array_like=True, tag=5, gc=False):
+    """Rub the edge out; rubbing out one that is not there changes nothing."""
+
+    listener: int
+    speaker: int
+
+
+class ClosePort(msgspec.Struct, frozen=True, array_like=True, tag=6, gc=False):
+    """Close the port with its edges; its `Closed` report follows."""
+
+    port: int
+
+
+class OpenTone(msgspec.Struct, frozen=True, array_like=True, tag=7):
+    """A port that only speaks: a sine of `frequency_hz` at `level_dbov` (0 is full scale sine), G.711 to each listener."""
+
+    port: int
+    call: int
+    frequency_hz: float
+    level_dbov: float
+
+
+class KeepMemo(msgspec.Struct, frozen=True, array_like=True, tag=8):
+    """Keep the engine's opaque note about a call, replacing the one before; see `Memos`."""
+
+    call: int
+    memo: bytes
+
+
+class DropMemo(msgspec.Struct, frozen=True, array_like=True, tag=9, gc=False):
+    call: int
+
+
+class AskMemos(msgspec.Struct, frozen=True, array_like=True, tag=10):
+    """Tell every memo that is kept, and the ports that are open: an engine that starts asks this first."""
+
+
+class AskReport(msgspec.Struct, frozen=True, array_like=True, tag=11, gc=False):
+    """Send a `Report` of this port now."""
+
+    port: int
+
+
+# ---------------------------------------------------------------- media -> engine
+
+
+class Welcome(msgspec.Struct, frozen=True, array_like=True, tag=101):
+    version: int
+    first_rtp_port: int
+    last_rtp_port: int
+    workers: int
+    open_ports: int
+
+
+class PortFailed(msgspec.Struct, frozen=True, array_like=True, tag=102):
+    """The port could not be opened or broke; it is gone."""
+
+    port: int
+    why: str
+
+
+class Started(msgspec.Struct, frozen=True, array_like=True, tag=103):
+    """The first valid RTP packet of a negotiated stream came in, from this address."""
+
+    port: int
+    remote_host: str
+    remote_port: int
+    clock_s: float
+
+
+class Digit(msgspec.Struct, frozen=True, array_like=True, tag=104):
+    """A telephone-event (RFC 4733) heard at `port`: once when it begins and once when it ends.
+
+    `duration_ms` is 0 at the beginning. A lost end is made up after a silence of the event.
+    """
+
+    port: int
+    digit: str
+    ended: bool
+    duration_ms: int
+    clock_s: float
+
+
+class Silent(msgspec.Struct, frozen=True, array_like=True, tag=105):
+    """A stream that should send has sent nothing for `silence_s`; told once per silence."""
+
+    port: int
+    silence_s: float
+
+
+class Report(msgspec.Struct, frozen=True, array_like=True, tag=106):
+    """What went through a port so far. `received_*`: from its peer to us; `remote_*`: what its peer said in RTCP."""
+
+    port: int
+    closed: bool
+    received_packets: int
+    received_bytes: int
+    sent_packets: int
+    sent_bytes: int
+    lost_packets: int
+    jitter_ms: float
+    round_trip_ms: float
+    mos: float
+    """estimate by the E-model (ITU-T G.107) for the codec in use, 1.0 to 4.5; 0 when nothing was heard"""
+    remote_lost_packets: int
+    remote_jitter_ms: float
+    refused_packets: int
+    """foreign or malformed packets that were dropped"""
+    codec: str
+    clock_s: float
+
+
+class Memos(msgspec.Struct, frozen=True, array_like=True, tag=107):
+    """All memos as (call, memo), and all open ports as (port, call, local_host, rtp_port)."""
+
+    memos: tuple[tuple[int, bytes], ...]
+    ports: tuple[tuple[int, int, str, int], ...]
+
+
+class Refused(msgspec.Struct, frozen=True, array_like=True, tag=108):
+    """A command that made no sense (unknown port, unknown tag): our bug or a version mismatch. Logged, never fatal."""
+
+    tag: int
+    why: str
+
+
+Command = (
+    Hello | OpenPort | Negotiated | Hear | Unhear | ClosePort | OpenTone | KeepMemo | DropMemo | AskMemos | AskReport
+)
+Event = Welcome | PortFailed | Started | Digit | Silent | Report | Memos | Refused

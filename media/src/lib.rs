@@ -1,0 +1,3 @@
+//! Sound: RTP ports and who hears whom.
+
+mod py;

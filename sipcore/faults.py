@@ -1,0 +1,20 @@
+"""Whose fault it is: the two kinds of error that the SIP core raises."""
+
+from __future__ import annotations
+
+
+class PeerFault(Exception):
+    """The far side broke the protocol; answered with `status` where an answer is due, never a traceback.
+
+    `rule` names what was broken, for the log and the counter: "RFC 3261 8.1.1.5".
+    """
+
+    def __init__(self, status: int, reason: str, rule: str) -> None:
+        super().__init__(f"{status} {reason} ({rule})")
+        self.status = status
+        self.reason = reason
+        self.rule = rule
+
+
+class Misuse(Exception):
+    """We asked for what the state forbids: our bug. Ends the one call that it happened in."""

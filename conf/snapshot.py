@@ -79,7 +79,7 @@ class Tenant(msgspec.Struct, frozen=True, gc=False):
 
 
 class Snapshot(msgspec.Struct, frozen=True):
-    """Everything that deciding a call needs. `default_tenant` takes calls whose host is an address of ours."""
+    """All that deciding a call needs. `default_tenant` takes calls whose host is an address of ours."""
 
     version: int
     tenants: Mapping[TenantId, Tenant]

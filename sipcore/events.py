@@ -49,6 +49,10 @@ class Resolved(msgspec.Struct, frozen=True):
     flows: tuple[Flow, ...]
 
 
+class Tick(msgspec.Struct, frozen=True, gc=False):
+    """Nothing came in: `next_deadline()` is here. Every other input runs the timers that are due as well."""
+
+
 # ---------------------------------------------------------------- stack -> wire
 
 
@@ -319,6 +323,7 @@ Input = (
     Received
     | FlowFailed
     | Resolved
+    | Tick
     | Invite
     | Progress
     | Answer

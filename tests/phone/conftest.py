@@ -1,0 +1,18 @@
+"""The phone's tests run in virtual time, except those marked `wire`, which cross real sockets."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Mapping
+
+import pytest
+
+from tests.virtual_loop import VirtualLoop
+
+
+def pytest_asyncio_loop_factories(
+    config: pytest.Config, item: pytest.Item
+) -> Mapping[str, Callable[[], asyncio.AbstractEventLoop]]:
+    if item.get_closest_marker("wire"):
+        return {"real": asyncio.new_event_loop}
+    return {"virtual": VirtualLoop}

@@ -2,6 +2,11 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from sipcore.message import Request
+
 
 class PeerFault(Exception):
     """The far side broke the protocol; answered with `status` where an answer is due, never a traceback.
@@ -14,6 +19,17 @@ class PeerFault(Exception):
         self.status = status
         self.reason = reason
         self.rule = rule
+
+
+class BrokenRequest(PeerFault):
+    """A request that is refused, and that can be told so: `request.response(status, reason)` works.
+
+    Its Via and CSeq are readable and it is not an ACK; nothing else of it should be trusted.
+    """
+
+    def __init__(self, status: int, reason: str, rule: str, request: Request) -> None:
+        super().__init__(status, reason, rule)
+        self.request = request
 
 
 class Misuse(Exception):

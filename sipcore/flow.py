@@ -6,6 +6,8 @@ Knows no socket. A Flow is plain data, so that a dialog that travels over it can
 from __future__ import annotations
 
 import enum
+import ipaddress
+from functools import lru_cache
 
 import msgspec
 
@@ -41,3 +43,13 @@ class Flow(msgspec.Struct, frozen=True, gc=False):
     remote: Address
     connection: int = 0
     server_name: str = ""
+
+
+@lru_cache(maxsize=4096)
+def is_address(host: str) -> bool:
+    """True for a literal IPv4 or IPv6 address (no brackets): what needs no name to be resolved."""
+    try:
+        ipaddress.ip_address(host)
+    except ValueError:
+        return False
+    return True

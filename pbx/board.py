@@ -1,0 +1,139 @@
+"""What a call needs from the switchboard around it, as an interface, and what leaves the call layer."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Hashable, Sequence
+from typing import TYPE_CHECKING, Protocol
+
+import msgspec
+
+from conf.snapshot import Snapshot, TenantId
+from media import messages as media
+from pbx.api import CallEvent, CallId, LegId
+from pbx.ports import PortNumbers
+from sipcore import events as sip
+from sipcore.flow import Flow
+from sipcore.sdp import Codec
+
+if TYPE_CHECKING:
+    from pbx.call import Call
+    from pbx.leg import Leg
+
+
+class Target(msgspec.Struct, frozen=True):
+    """One place to send an INVITE to: a registered phone over its flow, or a URI to be resolved."""
+
+    uri: str
+    flow: Flow | None = None
+    route: tuple[str, ...] = ()
+
+
+class StartApp(msgspec.Struct, frozen=True, gc=False):
+    """Ask the shell to run an application on this call."""
+
+    call: CallId
+    app: str
+    dialled: str
+
+
+class AppNews(msgspec.Struct, frozen=True, gc=False):
+    """Tell the application of this call what happened: its answer stands, or the caller has left."""
+
+    call: CallId
+    ready: bool = False
+    over: bool = False
+
+
+class NewSnapshot(msgspec.Struct, frozen=True):
+    """The configuration was changed; calls that are up keep the one they started with."""
+
+    snapshot: Snapshot
+
+
+class SaveBindings(msgspec.Struct, frozen=True):
+    """Keep the registrations of one extension where a crash does not reach them; empty: forget them."""
+
+    tenant: TenantId
+    number: str
+    payload: bytes
+
+
+SipCommand = (
+    sip.Invite
+    | sip.Progress
+    | sip.Answer
+    | sip.Reject
+    | sip.Ack
+    | sip.HangUp
+    | sip.Ask
+    | sip.Send
+    | sip.Reply
+)
+Output = SipCommand | media.Command | StartApp | AppNews | SaveBindings
+
+
+OWN_CODECS = (
+    Codec(9, "g722", 8000),
+    Codec(8, "pcma", 8000),
+    Codec(0, "pcmu", 8000),
+    Codec(101, "telephone-event", 8000, fmtp="0-16"),
+)
+
+
+class CallSettings(msgspec.Struct, frozen=True, kw_only=True):
+    """What the operator set for all calls."""
+
+    pass_headers: tuple[str, ...] = ("Subject", "Priority", "Alert-Info", "Call-Info", "User-to-User")
+    """header fields that cross from leg to leg unchanged"""
+    session_expires_s: int = 1800
+    own_codecs: tuple[Codec, ...] = OWN_CODECS
+    """what we offer when the caller made no offer"""
+    max_calls: int = 0
+
+
+class Board(Protocol):
+    """The switchboard as a call sees it."""
+
+    settings: CallSettings
+    numbers: PortNumbers
+    snapshot: Snapshot
+    new_session_id: Callable[[], int]
+    """the number of an o= line"""
+
+    def send(self, output: Output) -> None:
+        """Hand a command to sipcore or media, or news to an application; outputs leave in this order."""
+
+    def tell(self, event: CallEvent) -> None: ...
+
+    def changed(self, call: Call) -> None:
+        """What a restart would need to know of this call is different now."""
+
+    def settle(self, call: Call, now: float) -> None:
+        """Another call than the one at work was changed: see to its deadline, or its end."""
+
+    def new_leg_id(self, call: Call) -> LegId: ...
+
+    def new_request_id(self, call: Call) -> sip.RequestId: ...
+
+    def new_port_id(self, call: CallId) -> int: ...
+
+    def leg_joins(self, leg: Leg, call: Call) -> None: ...
+
+    def leg_over(self, leg: LegId) -> None: ...
+
+    def port_over(self, port: int) -> None: ...
+
+    def take_place(self, call: Call, key: Hashable, most: int) -> bool:
+        """One more place for a call that is up; False when `most` are taken. Given back at its end."""
+
+    def reach(self, tenant: TenantId, number: str, now: float) -> Sequence[Sequence[Target]]:
+        """Where an extension's phones are now: groups of equal preference, best first."""
+
+    def find_leg(self, call_id: str, local_tag: str, remote_tag: str) -> tuple[Call, Leg] | None:
+        """The leg whose dialog has these names, seen from our side."""
+
+    def media_host(self, flow: Flow | None) -> str:
+        """The address of ours that a peer on this flow can send its sound to."""
+
+    def bind_host(self, host: str) -> str:
+        """The address that media binds for a `media_host`: another one behind NAT."""

@@ -1,0 +1,346 @@
+"""What a call is: its legs, their states, who hears whom. The one place where that is true.
+
+A Call takes what happened (events of the SIP stack and of media, its own deadline) and answers with
+commands through its Board. It never waits. Ringing is `pbx/ringing.py`, offers in mid-call
+`pbx/reoffer.py`, REFER and Replaces `pbx/transfer.py`; who may call is the switchboard's to ask.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from media import messages as media
+from pbx import api, reoffer, ringing, transfer
+from pbx.api import CallId, EndCause, LegId, Party
+from pbx.board import AppNews, Board, StartApp, Target
+from pbx.headers import passed_on, reason_fields, reason_header
+from pbx.leg import Leg, LegState
+from pbx.plan import Plan, Refuse, RingExtension, RingUri, RunApp
+from pbx.routing import Attempt, decide
+from pbx.sound import LegSound
+from sipcore import events as sip
+from sipcore.faults import PeerFault
+from sipcore.message import Message
+from sipcore.sdp import Sdp, parse_sdp
+
+if TYPE_CHECKING:
+    from conf.snapshot import Snapshot, TenantId
+
+NO_ANSWER_SDP = reason_header("SIP", 488, "No usable SDP answer")
+OFFERS = frozenset({"INVITE", "UPDATE"})
+PASSED_TO_THE_OTHER = frozenset({"INFO", "MESSAGE"})
+CAUSE_OF_END = {
+    sip.EndedBy.NO_ACK: EndCause.NO_ACK,
+    sip.EndedBy.SESSION_EXPIRED: EndCause.SESSION_EXPIRED,
+    sip.EndedBy.PEER_LOST: EndCause.PEER_LOST,
+    sip.EndedBy.OUR_BYE: EndCause.FAILED,
+}
+
+
+class Call:
+    """One call from its first INVITE until no leg is left."""
+
+    __slots__ = (
+        "app",
+        "attempt",
+        "bridge",
+        "cause",
+        "edges",
+        "has_memo",
+        "id",
+        "leg_headers",
+        "legs",
+        "max_forwards",
+        "relays",
+        "reoffers",
+        "ringing",
+        "snapshot",
+        "tone",
+        "transfer",
+    )
+
+    def __init__(self, call_id: CallId, attempt: Attempt, snapshot: Snapshot) -> None:
+        self.id = call_id
+        self.attempt = attempt
+        self.snapshot = snapshot
+        self.legs: dict[LegId, Leg] = {}
+        self.bridge: tuple[LegId, LegId] | None = None
+        """the two legs that talk; the first is on the caller's side"""
+        self.ringing: ringing.Ringing | None = None
+        self.transfer: transfer.Transfer | None = None
+        self.reoffers: dict[sip.RequestId, reoffer.Reoffer] = {}
+        self.relays: dict[sip.RequestId, tuple[LegId, sip.RequestId]] = {}
+        """requests passed on to the other leg: ours -> (who asked, the request to answer)"""
+        self.edges: set[tuple[int, int]] = set()
+        """who hears whom now, as (listening port, speaking port)"""
+        self.app: str | None = None
+        self.tone = 0
+        self.has_memo = False
+        self.cause = EndCause.FAILED
+        self.leg_headers: sip.Headers = ()
+        self.max_forwards = 70
+
+    @property
+    def tenant(self) -> TenantId:
+        return self.attempt.tenant
+
+    @property
+    def over(self) -> bool:
+        return not self.legs
+
+    def next_deadline(self) -> float | None:
+        return None if self.ringing is None else self.ringing.deadline
+
+    def on_deadline(self, board: Board, now: float) -> None:
+        if self.ringing is not None and self.ringing.deadline <= now:
+            ringing.timed_out(self, board, now)
+
+    # ------------------------------------------------------------ beginning
+
+    def start(self, board: Board, invite: sip.IncomingCall, now: float) -> None:
+        """Open the caller's leg and set out on the plan for its number."""
+        request = invite.request
+        caller = self.open_leg(board, invite, self.attempt.caller)
+        self.leg_headers = passed_on(request, board.settings.pass_headers)
+        self.max_forwards = (70 if request.max_forwards is None else request.max_forwards) - 1
+        board.tell(api.CallStarted(self.id, now, caller.party, self.attempt.dialled, request.call_id))
+        if self.hear_offer(board, caller, request, now):
+            self.follow(board, decide(self.snapshot, self.attempt), caller, now)
+
+    def open_leg(self, board: Board, invite: sip.IncomingCall, party: Party) -> Leg:
+        """A leg for a dialog that a peer has begun."""
+        sound = LegSound(self.id, board.media_host(invite.flow), board.new_session_id())
+        leg = Leg(invite.dialog, party, LegState.INVITED, sound)
+        self.legs[leg.id] = leg
+        return leg
+
+    def hear_offer(self, board: Board, caller: Leg, request: Message, now: float) -> bool:
+        """Take the caller's offer, if it made one. False: it is refused, and the call may be over."""
+        try:
+            offer = read_sdp(request)
+        except PeerFault as fault:
+            self.refuse(board, caller, fault.status, fault.reason, EndCause.FAILED, now)
+            return False
+        if offer is not None and not caller.sound.hears_offer(offer):
+            self.refuse(board, caller, 488, "Not Acceptable Here", EndCause.NO_COMMON_CODEC, now)
+            return False
+        return True
+
+    def follow(self, board: Board, plan: Plan, caller: Leg, now: float) -> None:
+        """Do what the plan says on behalf of `caller`, which may be an answered leg that is transferred."""
+        match plan:
+            case RingExtension(number=number, for_s=for_s, on=on):
+                extension = self.snapshot.extensions[self.tenant, number]
+                party = Party(self.tenant, number, extension.name)
+                if not board.take_place(self, ("extension", self.tenant, number), extension.max_calls):
+                    ringing.gave_up(self, board, caller, 486, EndCause.BUSY, now)
+                    return
+                groups = board.reach(self.tenant, number, now)
+                ringing.begin(self, board, caller, party, groups, now + for_s, on, now)
+            case RingUri(number=number, uri=uri, for_s=for_s, on=on):
+                party = Party(self.tenant, number)
+                ringing.begin(self, board, caller, party, [[Target(uri)]], now + for_s, on, now)
+            case RunApp(app=app):
+                self.app = app
+                board.send(StartApp(self.id, app, self.attempt.dialled))
+            case Refuse(status=status, cause=cause):
+                ringing.gave_up(self, board, caller, status, cause, now)
+
+    def answer_leg(self, board: Board, leg: Leg, body: bytes, now: float, headers: sip.Headers = ()) -> None:
+        """Say 200 to a peer that called us."""
+        leg.state = LegState.ANSWERED
+        expires_s = board.settings.session_expires_s
+        board.send(sip.Answer(dialog=leg.id, headers=headers, body=body, session_expires_s=expires_s))
+        board.tell(api.LegAnswered(self.id, now, leg.id))
+        board.changed(self)
+
+    # ------------------------------------------------------------ events of the SIP stack
+
+    def progressed(self, board: Board, event: sip.Progressed, now: float) -> None:
+        ringing.progressed(self, board, self.legs[event.dialog], event.response, now)
+
+    def answered(self, board: Board, event: sip.Answered, now: float) -> None:
+        ringing.answered(self, board, self.legs[event.dialog], event, now)
+
+    def failed(self, board: Board, event: sip.Failed, now: float) -> None:
+        ringing.failed(self, board, self.legs[event.dialog], event.status, now)
+
+    def acked(self, board: Board, event: sip.Acked, now: float) -> None:
+        """The ACK of an answer of ours; where that carried our offer, this is the peer's answer."""
+        leg = self.legs[event.dialog]
+        if not leg.sound.awaits_answer:
+            return
+        try:
+            usable = leg.sound.hears_answer(board, parse_sdp(event.body))
+        except PeerFault:
+            usable = False
+        if not usable:
+            self.hang_up_all(board, EndCause.NO_COMMON_CODEC, now, (NO_ANSWER_SDP,))
+        elif self.bridge is not None:
+            self.redraw(board)
+            board.changed(self)
+        elif self.app is not None:
+            board.send(AppNews(self.id, ready=True))
+
+    def asked(self, board: Board, event: sip.Asked, now: float) -> None:
+        """A request inside the dialog of one of our legs."""
+        method = event.message.method
+        if method in OFFERS:
+            reoffer.offered(self, board, event, now)
+        elif method == "REFER":
+            transfer.referred(self, board, event, now)
+        elif method in PASSED_TO_THE_OTHER:
+            self._pass_on(board, event)
+        elif method == "OPTIONS":
+            board.send(sip.Reply(request=event.request, status=200))
+        else:
+            board.send(sip.Reply(request=event.request, status=489 if method == "NOTIFY" else 501))
+
+    def _pass_on(self, board: Board, event: sip.Asked) -> None:
+        other = self.peer_of(self.legs[event.dialog])
+        if other is None:
+            board.send(sip.Reply(request=event.request, status=200))
+            return
+        request = board.new_request_id(self)
+        self.relays[request] = (event.dialog, event.request)
+        message = event.message
+        board.send(
+            sip.Ask(
+                dialog=other.id,
+                request=request,
+                method=message.method,
+                headers=passed_on(message, ("Info-Package", "Content-Disposition")),
+                body=message.body,
+                content_type=message.get("Content-Type") or "",
+            )
+        )
+
+    def replied(self, board: Board, event: sip.Replied, now: float) -> None:
+        """The answer to a request of ours inside a dialog."""
+        relay = self.relays.pop(event.request, None)
+        if relay is not None and relay[0] in self.legs:
+            board.send(sip.Reply(request=relay[1], status=event.status))
+        elif relay is None:
+            reoffer.replied(self, board, event, now)
+
+    def cancelled(self, board: Board, event: sip.Cancelled, now: float) -> None:
+        """The caller gave up before the answer."""
+        self.drop(board, self.legs[event.dialog], EndCause.CANCELLED, now, 487)
+        self.hang_up_all(board, EndCause.CANCELLED, now, reason_fields(event.request))
+
+    def ended(self, board: Board, event: sip.Ended, now: float) -> None:
+        """A leg hung up or was lost: whoever talked with it is hung up too, unless someone is rung for them."""
+        leg = self.legs[event.dialog]
+        cause = CAUSE_OF_END.get(event.by, EndCause.CALLEE_HUNG_UP)
+        if event.by is sip.EndedBy.PEER_BYE and self._is_caller(leg):
+            cause = EndCause.CALLER_HUNG_UP
+        reason = () if event.request is None else reason_fields(event.request)
+        self.drop(board, leg, cause, now, 0)
+        if self.ringing is None or self.ringing.behalf_of == leg.id:
+            self.hang_up_all(board, cause, now, reason)
+
+    def _is_caller(self, leg: Leg) -> bool:
+        return leg.id == (self.bridge[0] if self.bridge is not None else next(iter(self.legs)))
+
+    def pressed(self, board: Board, event: media.Digit, now: float) -> None:
+        """A key was pressed and let go on one leg's phone; media passes it on by itself."""
+        for leg in self.legs.values():
+            if event.port in leg.sound.ports:
+                board.tell(api.DigitPressed(self.id, now, leg.id, event.digit, event.duration_ms))
+
+    # ------------------------------------------------------------ who hears whom
+
+    def connect(self, board: Board, first: Leg, second: Leg, now: float) -> None:
+        """From now on these two hear each other."""
+        self.bridge = (first.id, second.id)
+        self.redraw(board)
+        board.tell(api.Connected(self.id, now, first.id, second.id))
+
+    def part(self, board: Board) -> None:
+        """Nobody hears anybody, until someone is connected again."""
+        self.bridge = None
+        self.redraw_edges(board, set())
+
+    def redraw(self, board: Board) -> None:
+        """Bring media's edges to what the two legs that talk should hear, as hold and directions allow."""
+        if self.bridge is not None:
+            first, second = (self.legs[leg].sound for leg in self.bridge)
+            self.redraw_edges(board, first.hears(second) | second.hears(first))
+
+    def redraw_edges(self, board: Board, wanted: set[tuple[int, int]]) -> None:
+        """Only the difference is sent."""
+        if wanted == self.edges:
+            return
+        for listener, speaker in sorted(self.edges - wanted):
+            board.send(media.Unhear(listener, speaker))
+        for listener, speaker in sorted(wanted - self.edges):
+            board.send(media.Hear(listener, speaker))
+        self.edges = wanted
+
+    def peer_of(self, leg: Leg) -> Leg | None:
+        """The leg that `leg` talks with."""
+        if self.bridge is None or leg.id not in self.bridge:
+            return None
+        first, second = self.bridge
+        return self.legs[second if leg.id == first else first]
+
+    # ------------------------------------------------------------ legs that change calls
+
+    def give_away(self, board: Board, leg: Leg) -> None:
+        """Another call takes this leg; its dialog, its ports and its stream go on."""
+        self.part(board)
+        del self.legs[leg.id]
+        reoffer.forget(self, board, leg)
+
+    def take_in(self, board: Board, leg: Leg) -> None:
+        self.legs[leg.id] = leg
+        board.leg_joins(leg, self)
+
+    # ------------------------------------------------------------ ending
+
+    def refuse(
+        self, board: Board, caller: Leg, status: int, reason: str, cause: EndCause, now: float
+    ) -> None:
+        """Say no to a caller; with that the call is over."""
+        board.send(sip.Reject(dialog=caller.id, status=status, reason=reason))
+        self.drop(board, caller, cause, now, status)
+        self.hang_up_all(board, cause, now)
+
+    def hang_up(self, board: Board, leg: Leg, cause: EndCause, now: float, headers: sip.Headers = ()) -> None:
+        """End one leg whatever its state. Its later events are absorbed by the switchboard."""
+        if leg.state is LegState.INVITED:
+            board.send(sip.Reject(dialog=leg.id, status=480, headers=headers))
+        else:
+            board.send(sip.HangUp(dialog=leg.id, headers=headers))
+        self.drop(board, leg, cause, now, 0)
+
+    def hang_up_all(self, board: Board, cause: EndCause, now: float, headers: sip.Headers = ()) -> None:
+        self.ringing = None
+        for leg in list(self.legs.values()):
+            self.hang_up(board, leg, cause, now, headers)
+        self.cause = cause
+
+    def drop(self, board: Board, leg: Leg, cause: EndCause, now: float, status: int) -> None:
+        """Forget a leg whose dialog is over or on its way to be: close its ports, tell the observers."""
+        if self.bridge is not None and leg.id in self.bridge:
+            self.bridge = None
+        leg.state = LegState.OVER
+        del self.legs[leg.id]
+        if self.edges:
+            ports = frozenset(leg.sound.ports)
+            self.edges = {edge for edge in self.edges if ports.isdisjoint(edge)}
+        leg.sound.close(board, now)
+        board.leg_over(leg.id)
+        if self.reoffers:
+            reoffer.forget(self, board, leg)
+        board.tell(api.LegEnded(self.id, now, leg.id, cause, status))
+        self.cause = cause
+
+
+def read_sdp(message: Message) -> Sdp | None:
+    """The session description of a message, or None. Raises PeerFault(400/415)."""
+    if not message.body:
+        return None
+    if message.content_type not in ("application/sdp", ""):
+        raise PeerFault(415, "Unsupported Media Type", "RFC 3261 8.2.3")
+    return parse_sdp(message.body)

@@ -1,0 +1,113 @@
+"""Who is calling: trunks are known by their address, extensions by digest (RFC 3261 section 22, RFC 8760).
+
+Says who it is, how to ask, or no. An unknown user costs the same work and gets the same answer as a
+wrong password, so that nobody can list our extensions.
+"""
+
+from __future__ import annotations
+
+import ipaddress
+from functools import lru_cache
+
+import msgspec
+from sipcore.digest import DigestServer, Verdict
+
+from conf.snapshot import Extension, Snapshot, Tenant, Trunk
+from pbx.api import Party
+from sipcore.faults import PeerFault
+from sipcore.flow import Flow
+from sipcore.headers import parse_name_addr
+from sipcore.message import Request
+from sipcore.uri import parse_uri
+
+
+class Known(msgspec.Struct, frozen=True):
+    """The peer is who it says."""
+
+    tenant: Tenant
+    party: Party
+    extension: Extension | None
+    trunk: Trunk | None
+
+
+class Challenge(msgspec.Struct, frozen=True):
+    """Ask for credentials: these WWW-Authenticate fields on a 401."""
+
+    headers: tuple[tuple[str, str], ...]
+
+
+class Refused(msgspec.Struct, frozen=True, gc=False):
+    """No."""
+
+    status: int
+    reason: str
+
+
+Verdicts = Known | Challenge | Refused
+FORBIDDEN = Refused(403, "Forbidden")
+
+
+class Doorman:
+    """Keeps only the digest server's replay window; who exists is the snapshot's."""
+
+    __slots__ = ("_digest",)
+
+    def __init__(self, digest: DigestServer) -> None:
+        self._digest = digest
+
+    def who(self, snapshot: Snapshot, request: Request, flow: Flow, now: float) -> Verdicts:
+        """Who sent this request. Raises PeerFault(400) for a From that cannot be read."""
+        trunk = _trunk_of(snapshot, flow.remote[0]) if snapshot.trunks else None
+        if trunk is not None:
+            return _known_trunk(snapshot, trunk, request)
+        tenant = snapshot.tenant_of(parse_uri(request.from_.uri).host)
+        if tenant is None:
+            return FORBIDDEN
+        return self._known_extension(snapshot, tenant, request, now)
+
+    def _known_extension(self, snapshot: Snapshot, tenant: Tenant, request: Request, now: float) -> Verdicts:
+        credentials = self._digest.read(request.get_all("Authorization"), tenant.realm)
+        if credentials is None:
+            return self._challenge(tenant, now, stale=False)
+        extension = snapshot.extensions.get((tenant.id, credentials.username))
+        secret = None if extension is None else extension.secret
+        verdict = self._digest.check(credentials, request.method, request.uri, tenant.realm, secret, now)
+        match verdict:
+            case Verdict.OK if extension is not None and extension.enabled:
+                party = Party(tenant.id, extension.number, extension.name)
+                return Known(tenant, party, extension, None)
+            case Verdict.STALE | Verdict.REPLAYED:
+                return self._challenge(tenant, now, stale=True)
+            case Verdict.BROKEN:
+                return Refused(400, "Bad Credentials")
+            case _:
+                return FORBIDDEN
+
+    def _challenge(self, tenant: Tenant, now: float, *, stale: bool) -> Challenge:
+        values = self._digest.challenge(tenant.realm, now, stale=stale)
+        return Challenge(tuple(("WWW-Authenticate", value) for value in values))
+
+
+def _known_trunk(snapshot: Snapshot, trunk: Trunk, request: Request) -> Verdicts:
+    tenant = snapshot.tenants[trunk.tenant]
+    asserted = request.get("P-Asserted-Identity") if trunk.trusted_identity else None
+    caller = request.from_ if asserted is None else parse_name_addr(asserted)
+    try:
+        number = parse_uri(caller.uri).user
+    except PeerFault:
+        number = ""
+    return Known(tenant, Party(tenant.id, number, caller.display_name, trunk.name), None, trunk)
+
+
+def _trunk_of(snapshot: Snapshot, host: str) -> Trunk | None:
+    address = _address(host)
+    for trunk in snapshot.trunks:
+        for network in trunk.networks:
+            if address.version == network.version and address in network:
+                return trunk
+    return None
+
+
+@lru_cache(maxsize=4096)
+def _address(host: str) -> ipaddress.IPv4Address | ipaddress.IPv6Address:
+    return ipaddress.ip_address(host)

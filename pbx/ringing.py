@@ -1,0 +1,254 @@
+"""Ringing: all phones of one group at once, group after group; the first that answers wins.
+
+Works on the one Ringing of a Call. On whose behalf it rings may be a caller who waits for an answer, or
+an answered party that is being transferred.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING
+
+from sipcore.causes import best, between_legs
+
+from pbx import api, transfer
+from pbx.api import EndCause, LegId, Party
+from pbx.board import Board, Target
+from pbx.headers import name_addr, passed_on, reason_header
+from pbx.leg import Leg, LegState
+from pbx.plan import Plan
+from pbx.sound import LegSound, NoPortsLeft
+from sipcore import events as sip
+from sipcore.faults import PeerFault
+from sipcore.message import Response
+from sipcore.sdp import parse_sdp
+
+if TYPE_CHECKING:
+    from pbx.call import Call
+
+ELSEWHERE = reason_header("SIP", 200, "Call completed elsewhere")
+"""Keeps a phone that did not win from showing a missed call (RFC 3326)."""
+TIMED_OUT = reason_header("SIP", 480, "No answer")
+
+CAUSES = {
+    404: EndCause.NO_SUCH_NUMBER,
+    408: EndCause.PEER_LOST,
+    480: EndCause.NO_ANSWER,
+    486: EndCause.BUSY,
+    488: EndCause.NO_COMMON_CODEC,
+    600: EndCause.BUSY,
+    603: EndCause.REJECTED,
+}
+
+
+class Ringing:
+    """One step of ringing: on whose behalf, which phones ring now, which come next, what failed so far."""
+
+    __slots__ = ("behalf_of", "deadline", "early", "failures", "groups", "legs", "on", "party")
+
+    def __init__(
+        self,
+        behalf_of: LegId,
+        party: Party,
+        groups: Sequence[Sequence[Target]],
+        deadline: float,
+        on: Mapping[EndCause, Plan],
+    ) -> None:
+        self.behalf_of = behalf_of
+        self.party = party
+        self.groups = list(groups)
+        self.deadline = deadline
+        self.on = on
+        self.legs: list[LegId] = []
+        self.failures: list[int] = []
+        self.early: LegId | None = None
+        """the leg whose sound the caller hears before the answer"""
+
+
+def begin(
+    call: Call,
+    board: Board,
+    behalf_of: Leg,
+    party: Party,
+    groups: Sequence[Sequence[Target]],
+    deadline: float,
+    on: Mapping[EndCause, Plan],
+    now: float,
+) -> None:
+    """Ring `party` at these groups of targets, best first, until `deadline`."""
+    call.ringing = Ringing(behalf_of.id, party, groups, deadline, on)
+    if groups:
+        _ring_next_group(call, board, call.ringing, now)
+    else:
+        _finish(call, board, call.ringing, 480, EndCause.NOT_REGISTERED, now)
+
+
+def _ring_next_group(call: Call, board: Board, ringing: Ringing, now: float) -> None:
+    while ringing.groups and not ringing.legs:
+        for target in ringing.groups.pop(0):
+            _dial(call, board, ringing, target, now)
+    if not ringing.legs:
+        status = best(ringing.failures)
+        _finish(call, board, ringing, status, CAUSES.get(status, EndCause.FAILED), now)
+
+
+def _dial(call: Call, board: Board, ringing: Ringing, target: Target, now: float) -> None:
+    behalf_of = call.legs[ringing.behalf_of]
+    sound = LegSound(call.id, board.media_host(target.flow), board.new_session_id())
+    try:
+        body = sound.offer(board, behalf_of.sound, now)
+    except NoPortsLeft:
+        sound.close(board, now)
+        ringing.failures.append(503)
+        return
+    leg = Leg(board.new_leg_id(call), ringing.party, LegState.DIALING, sound)
+    call.legs[leg.id] = leg
+    ringing.legs.append(leg.id)
+    realm = call.snapshot.tenants[call.tenant].realm
+    board.send(
+        sip.Invite(
+            dialog=leg.id,
+            uri=target.uri,
+            from_=name_addr(behalf_of.party, realm),
+            to=f"<sip:{ringing.party.number}@{realm}>",
+            flow=target.flow,
+            route=target.route,
+            headers=call.leg_headers,
+            body=body,
+            max_forwards=call.max_forwards,
+            session_expires_s=board.settings.session_expires_s,
+        )
+    )
+    board.tell(api.LegDialed(call.id, now, leg.id, ringing.party, target.uri))
+
+
+def progressed(call: Call, board: Board, leg: Leg, response: Response, now: float) -> None:
+    """A phone rings, or plays something before the answer."""
+    ringing = call.ringing
+    if ringing is None or leg.id not in ringing.legs:
+        return
+    if leg.state is LegState.DIALING:
+        leg.state = LegState.RINGING
+        board.tell(api.LegRang(call.id, now, leg.id))
+    caller = call.legs[ringing.behalf_of]
+    if caller.state is not LegState.INVITED:
+        transfer.target_rings(call, board, response.status)
+        return
+    body = _early_sound(call, board, ringing, caller, leg, response, now)
+    headers = passed_on(response, board.settings.pass_headers)
+    board.send(
+        sip.Progress(
+            dialog=caller.id, status=response.status, reason=response.reason, headers=headers, body=body
+        )
+    )
+
+
+def _early_sound(
+    call: Call, board: Board, ringing: Ringing, caller: Leg, leg: Leg, response: Response, now: float
+) -> bytes:
+    """The first leg that sends SDP before it answers is heard by the caller, one way."""
+    if not response.body or ringing.early not in (None, leg.id) or caller.sound.theirs is None:
+        return b""
+    try:
+        if not leg.sound.hears_answer(board, parse_sdp(response.body)):
+            return b""
+        body = caller.sound.answer_like(board, leg.sound, now)
+    except (PeerFault, NoPortsLeft):
+        return b""
+    ringing.early = leg.id
+    call.redraw_edges(board, caller.sound.hears(leg.sound))
+    return body
+
+
+def answered(call: Call, board: Board, leg: Leg, event: sip.Answered, now: float) -> None:
+    """A phone was picked up: the first one wins, the others are told so."""
+    ringing = call.ringing
+    leg.state = LegState.ANSWERED
+    board.tell(api.LegAnswered(call.id, now, leg.id))
+    if ringing is None or leg.id not in ringing.legs:
+        call.hang_up(board, leg, EndCause.ELSEWHERE, now)
+        return
+    ringing.legs.remove(leg.id)
+    if not _usable(board, leg, event.response.body):
+        call.hang_up(board, leg, EndCause.NO_COMMON_CODEC, now)
+        _lost(call, board, ringing, leg, 488, now)
+        return
+    call.ringing = None
+    for other in ringing.legs:
+        call.hang_up(board, call.legs[other], EndCause.ELSEWHERE, now, (ELSEWHERE,))
+    caller = call.legs[ringing.behalf_of]
+    if caller.state is LegState.INVITED:
+        _answer_caller(call, board, caller, leg, event.response, now)
+    else:
+        transfer.target_answered(call, board, caller, leg, now)
+
+
+def _usable(board: Board, leg: Leg, body: bytes) -> bool:
+    try:
+        return leg.sound.hears_answer(board, parse_sdp(body))
+    except PeerFault:
+        return False
+
+
+def _answer_caller(
+    call: Call, board: Board, caller: Leg, callee: Leg, response: Response, now: float
+) -> None:
+    try:
+        body = caller.sound.answer_like(board, callee.sound, now)
+    except NoPortsLeft:
+        call.refuse(board, caller, 503, "No Media Ports Left", EndCause.FAILED, now)
+        return
+    call.connect(board, caller, callee, now)
+    call.answer_leg(board, caller, body, now, passed_on(response, board.settings.pass_headers))
+
+
+def failed(call: Call, board: Board, leg: Leg, status: int, now: float) -> None:
+    """An INVITE of ours ended without a call."""
+    ringing = call.ringing
+    call.drop(board, leg, CAUSES.get(status, EndCause.FAILED), now, status)
+    if ringing is None or leg.id not in ringing.legs:
+        return
+    ringing.legs.remove(leg.id)
+    if status >= 600:  # RFC 3261 21.6: no other place will do
+        ringing.groups.clear()
+        for other in ringing.legs:
+            call.hang_up(board, call.legs[other], EndCause.REJECTED, now)
+        ringing.legs.clear()
+    _lost(call, board, ringing, leg, status, now)
+
+
+def _lost(call: Call, board: Board, ringing: Ringing, leg: Leg, status: int, now: float) -> None:
+    """One phone less: when it was the last of its group, the next group rings, or it is over."""
+    ringing.failures.append(status)
+    if ringing.early == leg.id:
+        ringing.early = None
+    if not ringing.legs:
+        _ring_next_group(call, board, ringing, now)
+
+
+def timed_out(call: Call, board: Board, now: float) -> None:
+    """Nobody answered in time."""
+    ringing = call.ringing
+    assert ringing is not None
+    for leg in ringing.legs:
+        call.hang_up(board, call.legs[leg], EndCause.NO_ANSWER, now, (TIMED_OUT,))
+    _finish(call, board, ringing, 480, EndCause.NO_ANSWER, now)
+
+
+def _finish(call: Call, board: Board, ringing: Ringing, status: int, cause: EndCause, now: float) -> None:
+    """This step of ringing reached nobody: the plan may know what comes next."""
+    call.ringing = None
+    behalf_of = call.legs[ringing.behalf_of]
+    following = ringing.on.get(cause)
+    if following is None:
+        gave_up(call, board, behalf_of, between_legs(status), cause, now)
+    else:
+        call.follow(board, following, behalf_of, now)
+
+
+def gave_up(call: Call, board: Board, behalf_of: Leg, status: int, cause: EndCause, now: float) -> None:
+    """Nobody was reached: refuse the caller, or, where a party was being transferred, say so."""
+    if behalf_of.state is LegState.INVITED:
+        call.refuse(board, behalf_of, status, "", cause, now)
+    else:
+        transfer.target_failed(call, board, behalf_of, status, cause, now)

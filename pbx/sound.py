@@ -1,0 +1,304 @@
+"""One leg's side of offer/answer (RFC 3264) and its ports in media.
+
+Each stream (m-line) of a leg has one port of its own; stream *i* of one leg is heard by stream *i* of
+the other. The codecs cross from leg to leg as they are; addresses, ports and session ids never do.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import msgspec
+
+from media import messages as media
+from pbx.api import CallId
+from sipcore.flow import is_address
+from sipcore.sdp import Codec, Direction, LocalStream, Origin, Sdp, Stream, own_offer, relayed
+
+if TYPE_CHECKING:
+    from pbx.board import Board
+
+USERNAME = "jackfield"
+RELAYED = {"RTP/AVP": "rtp", "RTP/AVPF": "rtp", "udptl": "udptl", "UDPTL": "udptl"}
+"""The protocols that media carries, and its words for them."""
+NO_PORT = 0
+
+
+class NoPortsLeft(Exception):
+    """Every port of media's range is in use or resting; becomes a 503."""
+
+
+class LegSound:
+    """Mutable, owned by one leg.
+
+    `theirs` is the peer's last session description, `shown` the one that we last passed on to it (its
+    codecs are what the peer may send us), `agreed` the answer of the last exchange, whoever gave it.
+    """
+
+    __slots__ = (
+        "agreed",
+        "awaits_answer",
+        "call",
+        "host",
+        "numbers",
+        "ports",
+        "sent",
+        "session_id",
+        "shown",
+        "theirs",
+        "version",
+    )
+
+    def __init__(self, call: CallId, host: str, session_id: int) -> None:
+        self.call = call
+        self.host = host
+        self.session_id = session_id
+        self.version = 0
+        self.ports: list[int] = []
+        self.numbers: list[int] = []
+        self.theirs: Sdp | None = None
+        self.shown: Sdp | None = None
+        self.agreed: Sdp | None = None
+        self.sent = b""
+        self.awaits_answer = False
+
+    # ------------------------------------------------------------ what the peer says
+
+    def hears_offer(self, offer: Sdp) -> bool:
+        """Take the peer's offer. False, and nothing is changed, when we can carry none of its streams."""
+        if not any(carried(stream) for stream in offer.streams):
+            return False
+        self.theirs = offer
+        return True
+
+    def hears_answer(self, board: Board, answer: Sdp) -> bool:
+        """Take the peer's answer to our last offer and tell media. False: it kept no stream."""
+        if self.shown is None or len(answer.streams) != len(self.shown.streams):
+            return False
+        self.awaits_answer = False
+        self.theirs = self.agreed = answer
+        self._tell_media(board)
+        return any(carried(stream) for stream in answer.streams)
+
+    # ------------------------------------------------------------ what we say
+
+    def offer(self, board: Board, other: LegSound, now: float) -> bytes:
+        """Our offer to this leg: what the other leg's peer last said, with our ports. Raises NoPortsLeft.
+
+        Where the other peer has said nothing yet (late offer) it is an offer of our own.
+        """
+        source = other.theirs
+        if source is None:
+            return self.offer_own(board, now)
+        self._open_ports(board, source, now)
+        self.awaits_answer = True
+        return self._say(source)
+
+    def offer_own(self, board: Board, now: float) -> bytes:
+        """An offer of our own codecs. Raises NoPortsLeft."""
+        number = self._take_port(board, 0, now)
+        local = LocalStream(self.host, number)
+        self.awaits_answer = True
+        return self._say(own_offer(board.settings.own_codecs, local, self._origin()))
+
+    def answer_like(self, board: Board, other: LegSound, now: float) -> bytes:
+        """What the other leg's peer said last, as our answer to this leg's offer. Raises NoPortsLeft.
+
+        Where this leg made no offer it is our offer instead, and its answer comes with the ACK.
+        """
+        source = other.theirs
+        assert source is not None
+        return self.answer_with(board, source, now)
+
+    def answer_with(self, board: Board, answer: Sdp, now: float) -> bytes:
+        """Answer this leg's offer with these streams (ours may be an application's). Raises NoPortsLeft."""
+        self._open_ports(board, answer, now)
+        body = self._say(answer)
+        if self.theirs is None:
+            self.awaits_answer = True
+        else:
+            self.agreed = answer
+            self._tell_media(board)
+        return body
+
+    # ------------------------------------------------------------ offers in mid-call
+
+    def can_answer_alone(self, offer: Sdp) -> bool:
+        """True when the offer changes only where and whether the peer sends and listens.
+
+        Then each stream in use still offers every codec that was agreed on, and none has come or gone.
+        """
+        if self.agreed is None or len(offer.streams) != len(self.agreed.streams):
+            return False
+        return all(
+            encodings(agreed) <= encodings(offered) if agreed.port and offered.port else not offered.port
+            for agreed, offered in zip(self.agreed.streams, offer.streams, strict=True)
+        )
+
+    def answer_alone(self, board: Board, offer: Sdp) -> bytes:
+        """Answer an offer for which `can_answer_alone` holds: agreed codecs, the directions turned round."""
+        assert self.agreed is not None
+        streams = tuple(
+            narrowed(offered, encodings(agreed))
+            for offered, agreed in zip(offer.streams, self.agreed.streams, strict=True)
+        )
+        self.theirs = offer
+        self.agreed = Sdp(offer.origin, streams)
+        body = self._say(self.agreed)
+        self._tell_media(board)
+        return body
+
+    @property
+    def held(self) -> bool:
+        """True while the peer does not listen: it has put us on hold."""
+        return self.theirs is not None and not any(
+            stream.kind == "audio" and stream.direction.receives for stream in self.theirs.streams
+        )
+
+    def understands(self, other: LegSound) -> bool:
+        """True when either end accepts whatever the other may send on its sound stream."""
+        mine, others = self._speech(), other._speech()
+        return bool(mine & others) and (mine <= others or others <= mine)
+
+    def _speech(self) -> frozenset[tuple[str, int, int]]:
+        stream = None if self.agreed is None else self.agreed.audio
+        if stream is None:
+            return frozenset()
+        return frozenset(each for each in encodings(stream) if each[0] != "telephone-event")
+
+    # ------------------------------------------------------------ who hears whom
+
+    def hears(self, other: LegSound) -> set[tuple[int, int]]:
+        """The edges (listening port, speaking port) by which this leg hears the other, as directions allow."""
+        if self.theirs is None or other.theirs is None:
+            return set()
+        return {
+            (mine, its)
+            for mine, its, listening, speaking in zip(
+                self.ports, other.ports, self.theirs.streams, other.theirs.streams, strict=False
+            )
+            if mine and its and listening.direction.receives and speaking.direction.sends
+        }
+
+    # ------------------------------------------------------------ ports
+
+    def _open_ports(self, board: Board, sdp: Sdp, now: float) -> None:
+        for index, stream in enumerate(sdp.streams):
+            if index == len(self.ports):
+                self.ports.append(NO_PORT)
+                self.numbers.append(0)
+            if not self.ports[index] and carried(stream):
+                self._take_port(board, index, now)
+
+    def _take_port(self, board: Board, index: int, now: float) -> int:
+        if index == len(self.ports):
+            self.ports.append(NO_PORT)
+            self.numbers.append(0)
+        if self.ports[index]:
+            return self.numbers[index]
+        number = board.numbers.take(now)
+        if number is None:
+            raise NoPortsLeft
+        port = board.new_port_id(self.call)
+        self.ports[index], self.numbers[index] = port, number
+        board.send(media.OpenPort(port, self.call, board.bind_host(self.host), number))
+        return number
+
+    def close(self, board: Board, now: float) -> None:
+        """Close every port; the numbers rest before they are used again."""
+        for port, number in zip(self.ports, self.numbers, strict=True):
+            if port:
+                board.send(media.ClosePort(port))
+                board.numbers.give_back(number, now)
+                board.port_over(port)
+        self.ports, self.numbers = [], []
+
+    # ------------------------------------------------------------ writing and telling
+
+    def _origin(self) -> Origin:
+        return Origin(USERNAME, self.session_id, self.version, self.host)
+
+    def _say(self, source: Sdp) -> bytes:
+        """`source` with our addresses; its version counts up when it differs from what we said before."""
+        self.shown = source
+        local = [
+            LocalStream(self.host, number) if port and stream.port else None
+            for port, number, stream in zip(self.ports, self.numbers, source.streams, strict=False)
+        ]
+        body = relayed(source, local, self._origin()).to_bytes()
+        if body != self.sent:
+            if self.sent:
+                self.version += 1
+                body = relayed(source, local, self._origin()).to_bytes()
+            self.sent = body
+        return body
+
+    def _tell_media(self, board: Board) -> None:
+        assert self.theirs is not None
+        assert self.shown is not None
+        for port, their, ours in zip(self.ports, self.theirs.streams, self.shown.streams, strict=False):
+            if port == NO_PORT:
+                continue
+            in_use = their.port != 0 and ours.port != 0
+            board.send(
+                media.Negotiated(
+                    port,
+                    their.host,
+                    their.port,
+                    their.rtcp_port,
+                    in_use and their.direction.sends,
+                    in_use and their.direction.receives,
+                    payloads(ours),
+                    payloads(their),
+                    their.ptime_ms,
+                    RELAYED.get(their.protocol, "rtp"),
+                )
+            )
+
+
+def carried(stream: Stream) -> bool:
+    """True for a stream in use that media can relay: plain RTP, or T.38 over UDPTL, to a literal address."""
+    return stream.port != 0 and stream.protocol in RELAYED and is_address(stream.host)
+
+
+def encodings(stream: Stream) -> frozenset[tuple[str, int, int]]:
+    return frozenset(codec.encoding for codec in stream.codecs)
+
+
+def payloads(stream: Stream) -> tuple[media.Payload, ...]:
+    return tuple([_payload(codec) for codec in stream.codecs])
+
+
+def _payload(codec: Codec) -> media.Payload:
+    return media.Payload(codec.payload_type, codec.name, codec.clock_rate_hz, codec.channels, codec.fmtp)
+
+
+def narrowed(offered: Stream, keep: frozenset[tuple[str, int, int]]) -> Stream:
+    """The answer to an offered stream that keeps these encodings, its direction turned round."""
+    if not offered.port:
+        return offered
+    formats = offered.formats
+    if offered.codecs:
+        formats = tuple(str(codec.payload_type) for codec in offered.codecs if codec.encoding in keep)
+    direction = Direction.of(offered.direction.receives, offered.direction.sends)
+    dropped = tuple(
+        f"a={attribute}:{each} "
+        for each in offered.formats
+        if each not in formats
+        for attribute in ("rtpmap", "fmtp")
+    )
+    lines = (
+        tuple(line for line in offered.lines if not line.startswith(dropped)) if dropped else offered.lines
+    )
+    return msgspec.structs.replace(offered, formats=formats, direction=direction, lines=lines)
+
+
+def answer_within(offer: Sdp, other: LegSound) -> Sdp | None:
+    """An answer that keeps, of each offered stream, the codecs that the other leg's peer accepts as well."""
+    if other.theirs is None or len(other.theirs.streams) != len(offer.streams):
+        return None
+    streams = tuple(
+        narrowed(offered, encodings(theirs))
+        for offered, theirs in zip(offer.streams, other.theirs.streams, strict=True)
+    )
+    return Sdp(offer.origin, streams) if any(stream.formats and stream.port for stream in streams) else None

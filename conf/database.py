@@ -6,13 +6,16 @@ loop that made it, and must be disposed of there.
 
 from __future__ import annotations
 
+from collections.abc import AsyncIterator
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from pathlib import Path
-from typing import Any
+from typing import Literal
 
 import sqlalchemy as sa
+from asyncpg import PostgresError  # type: ignore[import-untyped]
 from sqlalchemy.engine import make_url
 from sqlalchemy.engine.interfaces import DBAPIConnection
-from sqlalchemy.exc import ArgumentError, DBAPIError, OperationalError
+from sqlalchemy.exc import ArgumentError, DataError, DBAPIError, IntegrityError, ProgrammingError
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, create_async_engine
 from sqlalchemy.pool import ConnectionPoolEntry
 
@@ -21,6 +24,7 @@ from conf.migrations import HEAD
 
 MIGRATIONS = Path(__file__).parent / "migrations"
 BUSY_S = 10
+IsolationLevel = Literal["REPEATABLE READ", "READ COMMITTED"]
 UPGRADE_LOCK = 0x6A61636B  # "jack": PostgreSQL's advisory lock, so that two processes do not migrate at once
 
 
@@ -65,53 +69,34 @@ async def downgrade(engine: AsyncEngine, to: str) -> None:
     await _migrate(engine, to, down=True)
 
 
-class reading:
+def reading(engine: AsyncEngine) -> AbstractAsyncContextManager[AsyncConnection]:
     """`async with reading(engine) as connection`: a transaction that sees one moment of the database.
 
     Raises Unavailable in place of the drivers' many errors.
     """
-
-    isolation = "REPEATABLE READ"
-    write = False
-
-    def __init__(self, engine: AsyncEngine) -> None:
-        self._engine = engine
-
-    async def __aenter__(self) -> AsyncConnection:
-        options: dict[str, Any] = {"jackfield_write": self.write}
-        if self._engine.dialect.name == "postgresql":
-            options["isolation_level"] = self.isolation
-        connection = self._connection = self._engine.connect()
-        try:
-            await connection.start()
-            await connection.execution_options(**options)
-            await connection.begin()
-        except (DBAPIError, OSError) as error:
-            await connection.close()
-            raise away(self._engine, error) from error
-        return connection
-
-    async def __aexit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, _: object
-    ) -> None:
-        try:
-            if kind is None:
-                await self._connection.commit()
-            else:
-                await self._connection.rollback()
-        except (DBAPIError, OSError) as failure:
-            raise away(self._engine, failure) from failure
-        finally:
-            await self._connection.close()
-        if isinstance(error, OperationalError | OSError):
-            raise away(self._engine, error) from error
+    return _transaction(engine, "REPEATABLE READ", write=False)
 
 
-class writing(reading):
+def writing(engine: AsyncEngine) -> AbstractAsyncContextManager[AsyncConnection]:
     """The same for a transaction that writes: one at a time, and it waits for its turn at the beginning."""
+    return _transaction(engine, "READ COMMITTED", write=True)
 
-    isolation = "READ COMMITTED"
-    write = True
+
+@asynccontextmanager
+async def _transaction(
+    engine: AsyncEngine, isolation: IsolationLevel, *, write: bool
+) -> AsyncIterator[AsyncConnection]:
+    try:
+        async with engine.connect() as connection:
+            if engine.dialect.name == "postgresql":
+                await connection.execution_options(isolation_level=isolation)
+            await connection.execution_options(jackfield_write=write)
+            async with connection.begin():
+                yield connection
+    except (IntegrityError, ProgrammingError, DataError):
+        raise  # our own bug, not the database's absence
+    except (DBAPIError, PostgresError, OSError) as error:
+        raise away(engine, error) from error
 
 
 def away(engine: AsyncEngine, error: Exception) -> Unavailable:

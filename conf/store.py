@@ -82,9 +82,14 @@ class ConfigStore:
         self._watches.append(watch)
         return watch
 
-    async def apply(self, changes: Sequence[Change], by: str) -> int:
-        """Carry out `changes` as one, all or nothing, in the name of `by`; gives the new version."""
-        return await self._thread.run(self._apply(changes, by))
+    async def apply(
+        self, changes: Sequence[Change], by: str, progress: Callable[[int, int], None] = lambda done, of: None
+    ) -> int:
+        """Carry out `changes` as one, all or nothing, in the name of `by`; gives the new version.
+
+        `progress` is told (steps done, steps in all) now and then, on another thread.
+        """
+        return await self._thread.run(self._apply(changes, by, progress))
 
     async def check(self, changes: Sequence[Change]) -> list[tuple[int, SettingsError]]:
         """What `apply` would refuse: (position, error) for each; changes nothing."""
@@ -113,9 +118,9 @@ class ConfigStore:
                 return await reader.read_all(connection, self._vault)
             return await reader.read_since(connection, self._vault, old)
 
-    async def _apply(self, changes: Sequence[Change], by: str) -> int:
+    async def _apply(self, changes: Sequence[Change], by: str, progress: Callable[[int, int], None]) -> int:
         async with writing(self._engine) as connection:
-            return await writer.write(connection, self._vault, changes, by)
+            return await writer.write(connection, self._vault, changes, by, progress)
 
     async def _check(self, changes: Sequence[Change]) -> list[tuple[int, SettingsError]]:
         async with reading(self._engine) as connection:
@@ -154,6 +159,7 @@ class Watch:
         self._home = asyncio.get_running_loop()
         self._stop = asyncio.Event()
         self._task: Future[None] = asyncio.run_coroutine_threadsafe(self._run(), store._thread.loop)
+        self._task.add_done_callback(self._tell_bug)
 
     async def close(self) -> None:
         """Stop watching; no callback comes after this."""
@@ -175,6 +181,12 @@ class Watch:
 
     def _tell_trouble(self, error: Unavailable | SettingsError) -> None:
         self._home.call_soon_threadsafe(self._trouble, error)
+
+    def _tell_bug(self, task: Future[None]) -> None:
+        """A watch that ends by itself would leave calls on an old configuration: that must be heard."""
+        if not task.cancelled() and (bug := task.exception()) is not None:
+            context = {"message": "watching the configuration ended", "exception": bug}
+            self._home.call_soon_threadsafe(self._home.call_exception_handler, context)
 
     def _hand_over(self, snapshot: Snapshot) -> None:
         if self in self._store._watches:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import datetime as dt
 import itertools
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
 import sqlalchemy as sa
@@ -34,14 +34,26 @@ CHANNEL = "jackfield_config"
 FEW = 500
 
 
-async def write(connection: AsyncConnection, vault: Vault, wanted: Sequence[Change], by: str) -> int:
+async def write(
+    connection: AsyncConnection,
+    vault: Vault,
+    wanted: Sequence[Change],
+    by: str,
+    progress: Callable[[int, int], None] = lambda done, of: None,
+) -> int:
     """Carry out `wanted` and give the new version. Raises SettingsError at the first that cannot be."""
     version = await _next_version(connection)
     planner = await _planner(connection, vault, wanted, by)
-    for change in wanted:
+    for done, change in enumerate(wanted):
         planner.plan(change)
+        if done % FEW == 0:
+            progress(done, 2 * len(wanted))
+    written = 0
     for statement, rows in _grouped(planner.writes):
-        await connection.execute(statement, rows)
+        for start in range(0, len(rows), FEW):
+            await connection.execute(statement, rows[start : start + FEW])
+            written += len(rows[start : start + FEW])
+            progress(len(wanted) + written * len(wanted) // len(planner.writes), 2 * len(wanted))
     log = [
         {
             "version": version,

@@ -1,4 +1,4 @@
-"""What the transports count: strangers' mistakes and our own limits, for the operator's status page, never a log line each."""
+"""What the transports count: traffic, strangers' mistakes, limits reached; for the operator's status page."""
 
 from __future__ import annotations
 

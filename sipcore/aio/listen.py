@@ -1,4 +1,4 @@
-"""What the operator says about the network: addresses to listen on, certificates, limits; and why it cannot be had."""
+"""What the operator says about the network: addresses, certificates, limits; and why it cannot be had."""
 
 from __future__ import annotations
 
@@ -59,7 +59,7 @@ class Limits(msgspec.Struct, frozen=True, kw_only=True):
     connect_s: float = 4.0
     """until an outgoing connection stands, TLS included; then the next target is tried"""
     handshake_s: float = 10.0
-    """for TLS and WebSocket handshakes of those who connect to us"""
+    """for the TLS handshakes of those who connect to us"""
     first_message_s: float = 30.0
     """an accepted connection that has not brought one whole message by then is closed"""
     idle_s: float = 900.0

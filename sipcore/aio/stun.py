@@ -1,4 +1,4 @@
-"""STUN Binding on the SIP port: tell a phone behind NAT how we see it (RFC 5389, RFC 5626 sections 3.5.2 and 8).
+"""STUN Binding on the SIP port: tell a phone behind NAT how we see it (RFC 5389, RFC 5626 3.5.2 and 8).
 
 One pure function. Authentication, TURN and ICE are not its job; a SIP keep-alive uses none of them.
 """
@@ -81,7 +81,7 @@ def _mapped_address(source: Address, transaction: bytes) -> bytes:
     family = 1 if len(host) == 4 else 2
     mask = _COOKIE.to_bytes(4) + transaction
     hidden = bytes(byte ^ cover for byte, cover in zip(host, mask, strict=False))
-    port = source[1] ^ _COOKIE >> 16
+    port = source[1] ^ (_COOKIE >> 16)
     return struct.pack("!HHBBH", _XOR_MAPPED_ADDRESS, 4 + len(host), 0, family, port) + hidden
 
 

@@ -82,6 +82,8 @@ class UdpSocket:
         self.local: Address = (bound[0], bound[1])
         self._flows: dict[object, Flow] = {}
         self._peers: dict[Address, tuple[str, int] | tuple[str, int, int, int]] = {}
+        self._sent: dict[Address, Flow] = {}
+        """the last flow to each of the peers: an ICMP error does not tell which of our addresses it is about"""
         self._sources: dict[str, Ancillary] = {}
         self._waiting: deque[tuple[Flow, bytes]] = deque()
         # uvloop stops watching a descriptor that reports EPOLLERR, which every ICMP error would bring
@@ -89,7 +91,6 @@ class UdpSocket:
         self._epoll = select.epoll()
         self._epoll.register(self._socket, _READ)
         loop.add_reader(self._epoll, self._on_ready)
-        self._read = self._read_wildcard if self._wildcard else self._read_plain
 
     def close(self) -> None:
         """Stop reading and free the port; what still waits to be sent is dropped."""
@@ -113,6 +114,7 @@ class UdpSocket:
     def _transmit(self, flow: Flow, data: bytes) -> None:
         remote = flow.remote
         peer = self._peers.get(remote) or self._meet(remote)
+        self._sent[remote] = flow
         if self._wildcard:
             local = flow.local[0]
             source = self._sources.get(local)
@@ -123,7 +125,7 @@ class UdpSocket:
             self._socket.sendto(data, peer)
 
     def _resend(self, flow: Flow, data: bytes, error: OSError) -> None:
-        """An ICMP error of an earlier datagram surfaces in whatever call comes next: read it, try once more."""
+        """An ICMP error of an earlier datagram surfaces in whatever call is next: read it, try once more."""
         if self._read_errors():
             try:
                 self._transmit(flow, data)
@@ -158,7 +160,10 @@ class UdpSocket:
     def _on_ready(self) -> None:
         if self._waiting:
             self._flush()
-        self._read()
+        if self._wildcard:
+            self._read_wildcard()
+        else:
+            self._read_plain()
 
     def _read_plain(self) -> None:
         recvfrom = self._socket.recvfrom
@@ -237,11 +242,13 @@ class UdpSocket:
         self._sources[host] = made
         return made
 
-    def _remember(self, key: object, peer: tuple[str, int] | tuple[str, int, int, int], local: Address) -> Flow:
+    def _remember(
+        self, key: object, peer: tuple[str, int] | tuple[str, int, int, int], local: Address
+    ) -> Flow:
         flow = Flow(Transport.UDP, local, (peer[0], peer[1]))
         if len(self._flows) >= KNOWN_PEERS:
             self._flows.clear()
-            self._peers.clear()
+            self._forget_peers()
         self._flows[key] = flow
         self._peers[flow.remote] = peer
         return flow
@@ -251,9 +258,13 @@ class UdpSocket:
         family = socket.AF_INET6 if self._v6 else socket.AF_INET
         socket.inet_pton(family, remote[0])
         if len(self._peers) >= KNOWN_PEERS:
-            self._peers.clear()
+            self._forget_peers()
         self._peers[remote] = remote
         return remote
+
+    def _forget_peers(self) -> None:
+        self._peers.clear()
+        self._sent.clear()
 
     def _read_errors(self) -> bool:
         """Tell the flows that ICMP errors are about; True when there was one."""
@@ -263,19 +274,20 @@ class UdpSocket:
             except OSError:
                 return count > 0
             for _, _, report in ancillary:
-                self._tell(report, ancillary, peer)
+                self._tell(report, (peer[0], peer[1]))
         return True
 
-    def _tell(self, report: bytes, ancillary: Ancillary, peer: tuple[str, int]) -> None:
-        if len(report) < _EXTENDED_ERROR.size + 8:
+    def _tell(self, report: bytes, remote: Address) -> None:
+        """One sock_extended_err, ip(7): which datagram to `remote` it was does not matter."""
+        if len(report) < _EXTENDED_ERROR.size:
             return
         code, origin, *_ = _EXTENDED_ERROR.unpack_from(report)
         if origin not in _ICMP_ORIGINS or code not in _FATAL:
             return
         self._counters.icmp_errors += 1
-        told = next((value for _, kind, value in ancillary if kind in (_IP_PKTINFO, socket.IPV6_PKTINFO)), b"")
-        flow = Flow(Transport.UDP, self._called(told), (peer[0], peer[1]))
-        self._loop.call_soon(self._on_failed, flow, os.strerror(code))
+        flow = self._sent.get(remote)
+        if flow is not None:
+            self._loop.call_soon(self._on_failed, flow, os.strerror(code))
 
 
 def _words(error: OSError) -> str:

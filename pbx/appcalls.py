@@ -117,7 +117,7 @@ async def drive(app: CallApp, call: LiveCall, wish: Callable[[AppCommand], None]
 
 
 def obey(call: Call, board: Board, command: AppCommand, now: float) -> None:
-    """Do what the application of this call wishes. A wish that comes after the caller has gone does nothing."""
+    """Do what the application of this call wishes; once the caller has gone a wish does nothing."""
     caller = next(iter(call.legs.values()), None)
     if caller is None or call.app is None:
         return

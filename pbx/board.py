@@ -89,6 +89,8 @@ class CallSettings(msgspec.Struct, frozen=True, kw_only=True):
     own_codecs: tuple[Codec, ...] = OWN_CODECS
     """what we offer when the caller made no offer"""
     max_calls: int = 0
+    pass_hold: bool = False
+    """True: the far side is told of a hold by re-INVITE; False: it only hears it"""
 
 
 class Board(Protocol):
@@ -132,8 +134,8 @@ class Board(Protocol):
     def find_leg(self, call_id: str, local_tag: str, remote_tag: str) -> tuple[Call, Leg] | None:
         """The leg whose dialog has these names, seen from our side."""
 
-    def media_host(self, flow: Flow | None) -> str:
-        """The address of ours that a peer on this flow can send its sound to."""
+    def media_host(self, flow: Flow | None, uri: str = "") -> str:
+        """The address of ours that a peer on this flow, or at this URI, can send its sound to."""
 
     def bind_host(self, host: str) -> str:
         """The address that media binds for a `media_host`: another one behind NAT."""

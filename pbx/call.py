@@ -229,7 +229,7 @@ class Call:
         self.hang_up_all(board, EndCause.CANCELLED, now, reason_fields(event.request))
 
     def ended(self, board: Board, event: sip.Ended, now: float) -> None:
-        """A leg hung up or was lost: whoever talked with it is hung up too, unless someone is rung for them."""
+        """A leg hung up or was lost: so is whoever talked with it, unless someone is rung for them."""
         leg = self.legs[event.dialog]
         cause = CAUSE_OF_END.get(event.by, EndCause.CALLEE_HUNG_UP)
         if event.by is sip.EndedBy.PEER_BYE and self._is_caller(leg):
@@ -264,8 +264,13 @@ class Call:
     def redraw(self, board: Board) -> None:
         """Bring media's edges to what the two legs that talk should hear, as hold and directions allow."""
         if self.bridge is not None:
-            first, second = (self.legs[leg].sound for leg in self.bridge)
-            self.redraw_edges(board, first.hears(second) | second.hears(first))
+            self.redraw_edges(board, self.wanted_edges())
+
+    def wanted_edges(self) -> set[tuple[int, int]]:
+        if self.bridge is None:
+            return set()
+        first, second = (self.legs[leg].sound for leg in self.bridge)
+        return first.hears(second) | second.hears(first)
 
     def redraw_edges(self, board: Board, wanted: set[tuple[int, int]]) -> None:
         """Only the difference is sent."""

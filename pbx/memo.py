@@ -10,6 +10,9 @@ from typing import TYPE_CHECKING, Protocol
 import msgspec
 
 from pbx.api import CallId, LegId, Party
+from pbx.leg import Leg, LegState
+from pbx.sound import LegSound
+from sipcore.sdp import parse_sdp
 
 if TYPE_CHECKING:
     from pbx.call import Call
@@ -30,6 +33,7 @@ class LegMemo(msgspec.Struct, frozen=True, array_like=True):
     numbers: tuple[int, ...]
     theirs: bytes
     sent: bytes
+    we_answered: bool
 
 
 class CallMemo(msgspec.Struct, frozen=True, array_like=True):
@@ -49,26 +53,49 @@ class Dialogs(Protocol):
 
 
 _encode = msgspec.msgpack.Encoder().encode
-read = msgspec.msgpack.Decoder(CallMemo).decode
+_decode = msgspec.msgpack.Decoder(CallMemo).decode
 
 
 def of(call: Call, dialogs: Dialogs) -> bytes:
     """The memo of a call as it stands now; only its answered legs are in it."""
-    legs = tuple(
-        LegMemo(
-            leg.id,
-            leg.party,
-            dialogs.memo(leg.id),
-            leg.sound.host,
-            leg.sound.session_id,
-            leg.sound.version,
-            tuple(leg.sound.ports),
-            tuple(leg.sound.numbers),
-            b"" if leg.sound.theirs is None else leg.sound.theirs.to_bytes(),
-            leg.sound.sent,
-        )
-        for leg in call.legs.values()
-        if leg.answered
-    )
+    legs = tuple([_leg_memo(leg, dialogs) for leg in call.legs.values() if leg.answered])
     attempt = call.attempt
     return _encode(CallMemo(VERSION, call.id, attempt.caller, attempt.dialled, legs, call.bridge, call.app))
+
+
+def _leg_memo(leg: Leg, dialogs: Dialogs) -> LegMemo:
+    sound = leg.sound
+    return LegMemo(
+        leg.id,
+        leg.party,
+        dialogs.memo(leg.id),
+        sound.host,
+        sound.session_id,
+        sound.version,
+        tuple(sound.ports),
+        tuple(sound.numbers),
+        b"" if sound.theirs is None else sound.theirs.to_bytes(),
+        sound.sent,
+        sound.agreed is not sound.theirs,
+    )
+
+
+def read(note: bytes) -> CallMemo | None:
+    """A memo that an engine before this one left; None when this version cannot read it."""
+    try:
+        memo = _decode(note)
+    except msgspec.ValidationError:
+        return None
+    return memo if memo.version == VERSION else None
+
+
+def leg_from(memo: LegMemo, leg_id: LegId, call: CallId) -> Leg:
+    """The leg as it was, under the dialog id that it has now."""
+    sound = LegSound(call, memo.host, memo.session_id)
+    sound.version = memo.version
+    sound.ports, sound.numbers = list(memo.ports), list(memo.numbers)
+    sound.sent = memo.sent
+    sound.theirs = parse_sdp(memo.theirs) if memo.theirs else None
+    sound.shown = parse_sdp(memo.sent) if memo.sent else None
+    sound.agreed = sound.shown if memo.we_answered else sound.theirs
+    return Leg(leg_id, memo.party, LegState.ANSWERED, sound)

@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
 
 class Reoffer(msgspec.Struct, frozen=True):
-    """An offer of ours that waits for its answer. `asker` and `asked` name whom to tell; None: our own idea."""
+    """An offer of ours that waits for its answer; `asker` and `asked` name whom to tell, None: nobody."""
 
     leg: LegId
     asker: LegId | None
@@ -43,7 +43,7 @@ def offered(call: Call, board: Board, event: sip.Asked, now: float) -> None:
         return
     try:
         offer = parse_sdp(request.body)
-        if leg.sound.can_answer_alone(offer):
+        if leg.sound.can_answer_alone(offer) and not (board.settings.pass_hold and leg.sound.turns(offer)):
             before = leg.sound.held
             body = leg.sound.answer_alone(board, offer)
             board.send(sdp_reply(event.request, body))

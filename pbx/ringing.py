@@ -94,7 +94,7 @@ def _ring_next_group(call: Call, board: Board, ringing: Ringing, now: float) -> 
 
 def _dial(call: Call, board: Board, ringing: Ringing, target: Target, now: float) -> None:
     behalf_of = call.legs[ringing.behalf_of]
-    sound = LegSound(call.id, board.media_host(target.flow), board.new_session_id())
+    sound = LegSound(call.id, board.media_host(target.flow, target.uri), board.new_session_id())
     try:
         body = sound.offer(board, behalf_of.sound, now)
     except NoPortsLeft:

@@ -148,6 +148,12 @@ class LegSound:
         self._tell_media(board)
         return body
 
+    def turns(self, offer: Sdp) -> bool:
+        """True when the offer changes a direction: a hold, or its end."""
+        return self.theirs is not None and [stream.direction for stream in offer.streams] != [
+            stream.direction for stream in self.theirs.streams
+        ]
+
     @property
     def held(self) -> bool:
         """True while the peer does not listen: it has put us on hold."""
@@ -169,7 +175,7 @@ class LegSound:
     # ------------------------------------------------------------ who hears whom
 
     def hears(self, other: LegSound) -> set[tuple[int, int]]:
-        """The edges (listening port, speaking port) by which this leg hears the other, as directions allow."""
+        """The edges (listening, speaking port) by which this leg hears the other, as directions allow."""
         if self.theirs is None or other.theirs is None:
             return set()
         return {

@@ -47,11 +47,13 @@ class Dialogs(Protocol):
 
     def memo(self, dialog: LegId) -> bytes: ...
 
+    def restore(self, dialog: LegId, memo: bytes, now: float) -> None: ...
+
 
 class Hosts(Protocol):
     """Which of our addresses a peer sees."""
 
-    def media_host(self, flow: Flow | None) -> str: ...
+    def media_host(self, flow: Flow | None, uri: str) -> str: ...
 
     def bind_host(self, host: str) -> str: ...
 
@@ -121,8 +123,6 @@ class Switchboard:
         door = self._doors.get(type(what))
         if door is not None:
             door(what, now)
-        if self._changed:
-            self._write_memos()
         out, self._out = self._out, []
         return out
 
@@ -136,8 +136,6 @@ class Switchboard:
             if call is not None:
                 call.on_deadline(self, now)
                 self._settle(call, now)
-        if self._changed:
-            self._write_memos()
         out, self._out = self._out, []
         return out
 
@@ -184,8 +182,8 @@ class Switchboard:
     def reach(self, tenant: TenantId, number: str, now: float) -> list[list[Target]]:
         return self.registrations.reach((tenant, number), now + self.wall_offset)
 
-    def media_host(self, flow: Flow | None) -> str:
-        return self._hosts.media_host(flow)
+    def media_host(self, flow: Flow | None, uri: str = "") -> str:
+        return self._hosts.media_host(flow, uri)
 
     def bind_host(self, host: str) -> str:
         return self._hosts.bind_host(host)
@@ -355,11 +353,64 @@ class Switchboard:
 
     # ------------------------------------------------------------ memos, the end
 
-    def _write_memos(self) -> None:
+    @property
+    def has_memos(self) -> bool:
+        return bool(self._changed)
+
+    def memos(self) -> list[media.Command]:
+        """Notes about each call that has changed since the last time, for media to keep."""
+        notes: list[media.Command] = []
         for call in self._changed.values():
-            self.send(media.KeepMemo(call.id, memo.of(call, self._dialogs)))
+            notes.append(media.KeepMemo(call.id, memo.of(call, self._dialogs)))
             call.has_memo = True
         self._changed.clear()
+        return notes
+
+    def restore(self, memos: media.Memos, now: float) -> list[Output]:
+        """Take up the calls of an engine that is gone, as far as their memos go; end what cannot be.
+
+        Call it once, before the first message comes in.
+        """
+        known: set[int] = set()
+        for call_id, note in memos.memos:
+            found = memo.read(note)
+            if found is not None and self._take_up(found, now):
+                known.update(port for leg in found.legs for port in leg.ports)
+            else:
+                self.send(media.DropMemo(call_id))
+        for port, _, _, number in memos.ports:
+            if number and port in known:
+                self.numbers.claim(number)
+            elif port not in known:
+                self.send(media.ClosePort(port))
+        self._call_ids = count(
+            1 + max([0, *(call for call, _ in memos.memos), *(port[1] for port in memos.ports)])
+        )
+        self._port_ids = count(1 + max([0, *(port[0] for port in memos.ports)]))
+        out, self._out = self._out, []
+        return out
+
+    def _take_up(self, found: memo.CallMemo, now: float) -> bool:
+        if found.caller.tenant not in self.snapshot.tenants or not found.legs:
+            return False
+        attempt = Attempt(found.caller.tenant, found.caller, found.dialled)
+        call = Call(found.id, attempt, self.snapshot)
+        ids: dict[LegId, LegId] = {}
+        for noted in found.legs:
+            ids[noted.id] = leg_id = LegId(self._dialogs.new_id())
+            self._dialogs.restore(leg_id, noted.dialog, now)
+            leg = memo.leg_from(noted, leg_id, call.id)
+            call.legs[leg_id] = leg
+            self.leg_joins(leg, call)
+        call.app, call.has_memo = found.app, True
+        if found.bridge is not None:
+            first, second = found.bridge
+            call.bridge = (ids[first], ids[second])
+            call.edges = call.wanted_edges()
+        self._calls[call.id] = call
+        self._places[call.id] = ()
+        self._changed[call.id] = call
+        return True
 
     def shut_down(self, now: float) -> list[Output]:
         """End every call and take no new ones. The stack then needs a moment to deliver the BYEs."""

@@ -1,0 +1,311 @@
+"""The engine as a process: sockets, the real clock and the stores around `jackfield.engine`.
+
+Started by `jackfield run` beside media. Reads the configuration, takes up what an engine before it
+left with media, listens, and goes on until SIGTERM: then calls get their BYE and all is flushed.
+"""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import gc
+import random
+import signal
+import sys
+import time
+from pathlib import Path
+from time import monotonic
+from typing import Any
+
+import structlog
+import uvloop
+from media.client import MediaClient
+
+from conf.bindings_store import BindingsStore
+from conf.faults import SettingsError, Unavailable
+from conf.load import load_settings
+from conf.settings import Settings
+from conf.snapshot import Snapshot
+from conf.store import ConfigStore
+from jackfield.addresses import MediaHosts
+from jackfield.calllog import CallLog
+from jackfield.certificates import tls_settings
+from jackfield.engine import Engine
+from jackfield.logs import configure_logs
+from jackfield.wiring import build_engine
+from media import messages as media
+from pbx.appcalls import AppCommand, AppDone, LiveCall, drive
+from pbx.apps import APPS
+from pbx.board import AppNews, NewSnapshot, SaveBindings, StartApp
+from sipcore import events as sip
+from sipcore.aio import EarliestTimer, Limits, Listen, ListenError, Resolver, Transports
+from sipcore.flow import Address, Flow, Transport
+
+log = structlog.get_logger("engine")
+
+MEDIA_READY_S = 10.0
+"""how long media may take to answer at the start"""
+GOODBYE_S = 2.0
+"""how long the last BYEs are resent at an ordered end"""
+SWEEP_S = 30.0
+"""how often expired registrations are forgotten"""
+SETTINGS_FAULT = 2
+OUT_OF_ORDER = 1
+
+
+class Process:
+    """One engine with its surroundings: implements `jackfield.engine.Outside`."""
+
+    def __init__(self, settings: Settings) -> None:
+        self.settings = settings
+        self.loop = asyncio.get_running_loop()
+        self.stop = asyncio.Event()
+        self._apps: dict[int, tuple[LiveCall, asyncio.Task[None]]] = {}
+        self._memos: asyncio.Future[media.Memos] = self.loop.create_future()
+        self._resolving: set[asyncio.Task[None]] = set()
+        self.faults: dict[str, int] = {}
+        sip_settings = settings.sip
+        tls = tls_settings(settings)
+        listens = [
+            Listen(
+                Transport(each.transport.upper()),
+                each.host,
+                each.port,
+                tls if each.transport in ("tls", "wss") else None,
+            )
+            for each in sip_settings.listeners
+        ]
+        limits = Limits(
+            connections=sip_settings.tcp_max_connections,
+            connections_per_source=sip_settings.tcp_max_connections_per_host,
+            idle_s=sip_settings.tcp_idle_s,
+            message_size=sip_settings.max_message_bytes,
+        )
+        self.transports = Transports(listens, self._received, self._flow_failed, limits=limits)
+        self.resolver = Resolver(self._local_for)
+        self.media = MediaClient(settings.paths.var / "media.sock", self._media_events, self._media_connected)
+        self.engine: Engine
+        self.timer: EarliestTimer
+        self.bindings: BindingsStore
+        self._sweeping: asyncio.TimerHandle
+
+    # ------------------------------------------------------------ life
+
+    async def run(self) -> None:
+        """From the first line of the configuration to the last flush."""
+        store = await ConfigStore.open(self.settings)
+        try:
+            snapshot = await store.load_snapshot()
+            self.bindings = BindingsStore(self.settings.registrations_file)
+            try:
+                await self._serve(store, snapshot)
+            finally:
+                self.bindings.close()
+        finally:
+            await store.close()
+
+    async def _serve(self, store: ConfigStore, snapshot: Snapshot) -> None:
+        now, source = monotonic(), random.SystemRandom()
+        self.engine = build_engine(
+            self.settings,
+            snapshot,
+            self,
+            random=source,
+            source_for=self._source_for,
+            hosts=MediaHosts(
+                self._local_for,
+                self.settings.media.bind_host,
+                self.settings.media.advertised_host,
+                self.settings.sip.trusted_networks,
+            ),
+            nonce_key=source.randbytes(32),
+            now=now,
+            wall_offset=time.time() - now,
+        )
+        self.engine.switchboard.observers.append(CallLog())
+        self.timer = EarliestTimer(self.loop, self._wake)
+        await self._join_media(now)
+        for key, payload in self.bindings.load_all().items():
+            self.engine.switchboard.registrations.restore(key, payload, time.time())
+        await self.transports.start()
+        self._sweep()
+        async with store.watch(self._new_snapshot, self._configuration_away):
+            gc.collect()
+            gc.freeze()
+            gc.disable()
+            log.info("ready", listening=[f"{t} {a[0]}:{a[1]}" for t, a in self.transports.local_addresses()])
+            await self.stop.wait()
+        self._sweeping.cancel()
+        await self._say_goodbye()
+        await self.transports.close()
+        await self.media.close()
+
+    async def _join_media(self, now: float) -> None:
+        """Find media, and with it the calls that an engine before us left there."""
+        await self.media.connect()
+        self.media.send(media.Hello(media.VERSION, self.settings.media.orphan_s))
+        self.media.send(media.AskMemos())
+        try:
+            async with asyncio.timeout(MEDIA_READY_S):
+                memos = await self._memos
+        except TimeoutError:
+            raise Unavailable("media (its process did not answer)") from None
+        self.engine.restore(memos, now)
+        if memos.memos:
+            log.info("took up calls from before", calls=len(memos.memos))
+
+    async def _say_goodbye(self) -> None:
+        self.engine.shut_down(monotonic())
+        deadline = monotonic() + GOODBYE_S
+        while self.engine.stack.counts()["dialogs"] and monotonic() < deadline:
+            await self._pause(0.05)
+
+    async def _pause(self, for_s: float) -> None:
+        done: asyncio.Future[None] = self.loop.create_future()
+        self.loop.call_later(for_s, done.set_result, None)
+        await done
+
+    # ------------------------------------------------------------ what comes in
+
+    def _received(self, data: bytes, flow: Flow) -> None:
+        self._feed(sip.Received(data, flow))
+
+    def _flow_failed(self, flow: Flow, why: str) -> None:
+        self._feed(sip.FlowFailed(flow, why))
+
+    def _media_events(self, events: list[media.Event]) -> None:
+        for event in events:
+            if isinstance(event, media.Memos):
+                if not self._memos.done():
+                    self._memos.set_result(event)
+            elif isinstance(event, media.Welcome):
+                log.debug("media answers", workers=event.workers, open_ports=event.open_ports)
+            elif isinstance(event, media.Refused):
+                log.error("media refused a command", tag=event.tag, why=event.why)
+            else:
+                self._feed(event)
+
+    def _media_connected(self, connected: bool) -> None:
+        if not connected:
+            log.warning("media is away: calls that are up are silent until it is back")
+        elif self._memos.done():
+            self.media.send(media.Hello(media.VERSION, self.settings.media.orphan_s))
+
+    def _feed(self, what: Any) -> None:
+        self.engine.handle(what, monotonic())
+        self.timer.arm(self.engine.next_deadline())
+
+    def _wake(self) -> None:
+        self.engine.tick(monotonic())
+        self.timer.arm(self.engine.next_deadline())
+
+    def _new_snapshot(self, snapshot: Snapshot) -> None:
+        self._feed(NewSnapshot(snapshot))
+        log.info("configuration is live", version=snapshot.version)
+
+    def _configuration_away(self, trouble: Exception) -> None:
+        log.warning("configuration cannot be read; the last one stays in force", why=str(trouble))
+
+    def _sweep(self) -> None:
+        for change in self.engine.switchboard.registrations.sweep(time.time()):
+            self.keep(change)
+        self._sweeping = self.loop.call_later(SWEEP_S, self._sweep)
+
+    # ------------------------------------------------------------ what goes out (jackfield.engine.Outside)
+
+    def transmit(self, message: sip.Transmit) -> None:
+        self.transports.send(message.flow, message.data)
+
+    def resolve(self, question: sip.Resolve) -> None:
+        task = self.loop.create_task(self._resolve(question))
+        self._resolving.add(task)
+        task.add_done_callback(self._resolving.discard)
+
+    async def _resolve(self, question: sip.Resolve) -> None:
+        self._feed(sip.Resolved(question.query, await self.resolver.resolve(question.uri)))
+
+    def to_media(self, commands: list[media.Command]) -> None:
+        self.media.send_now(commands)
+
+    def keep(self, bindings: SaveBindings) -> None:
+        key = (bindings.tenant, bindings.number)
+        if bindings.payload:
+            self.bindings.save(key, bindings.payload)
+        else:
+            self.bindings.delete(key)
+
+    def start_app(self, start: StartApp) -> None:
+        app = APPS.get(start.app)
+        call = LiveCall(start.call, start.dialled, self._wish)
+        if app is None:
+            log.error("no such application", app=start.app)
+            self._wish(AppDone(start.call))
+            return
+        task = self.loop.create_task(drive(app, call, self._wish))
+        self._apps[start.call] = (call, task)
+        task.add_done_callback(lambda done: self._app_over(start, done))
+
+    def _app_over(self, start: StartApp, task: asyncio.Task[None]) -> None:
+        self._apps.pop(start.call, None)
+        if not task.cancelled() and task.exception() is not None:
+            log.error("application broke", app=start.app, call=start.call, exc_info=task.exception())
+
+    def _wish(self, command: AppCommand) -> None:
+        self.loop.call_soon(self._feed, command)
+
+    def tell_app(self, news: AppNews) -> None:
+        running = self._apps.get(news.call)
+        if running is not None:
+            running[0].tell(news)
+
+    def peer_broke(self, fault: sip.PeerBroke) -> None:
+        self.faults[fault.rule] = self.faults.get(fault.rule, 0) + 1
+        log.debug("refused", remote=fault.flow.remote, status=fault.status, rule=fault.rule)
+
+    # ------------------------------------------------------------ addresses
+
+    def _local_for(self, transport: Transport, host: str) -> Address | None:
+        return self.transports.local_for(transport, host)
+
+    def _source_for(self, transport: Transport, remote: Address) -> Address:
+        local = self.transports.local_for(transport, remote[0])
+        return ("::" if ":" in remote[0] else "0.0.0.0", 0) if local is None else local  # noqa: S104
+
+
+async def _run(settings: Settings) -> int:
+    process = Process(settings)
+    loop = asyncio.get_running_loop()
+    for number in (signal.SIGINT, signal.SIGTERM):
+        loop.add_signal_handler(number, process.stop.set)
+    await process.run()
+    return 0
+
+
+def run(settings: Settings) -> int:
+    """Run the engine; the exit code: 0 after an ordered end, 2 when the operator must mend something."""
+    configure_logs(settings.log.level, settings.log.format)
+    try:
+        with asyncio.Runner(loop_factory=uvloop.new_event_loop) as loop:
+            return loop.run(_run(settings))
+    except (SettingsError, ListenError) as problem:
+        print(f"jackfield: {problem}", file=sys.stderr)  # noqa: T201  one clear line for a person
+        return SETTINGS_FAULT
+    except Unavailable as away:
+        print(f"jackfield: {away}", file=sys.stderr)  # noqa: T201
+        return OUT_OF_ORDER
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(description="Jackfield's call engine; `jackfield run` starts it")
+    parser.add_argument("--config", type=Path, default=None)
+    arguments = parser.parse_args()
+    try:
+        settings = load_settings(arguments.config)
+    except SettingsError as problem:
+        print(f"jackfield: {problem}", file=sys.stderr)  # noqa: T201
+        return SETTINGS_FAULT
+    return run(settings)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

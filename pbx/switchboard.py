@@ -383,10 +383,9 @@ class Switchboard:
                 self.numbers.claim(number)
             elif port not in known:
                 self.send(media.ClosePort(port))
-        self._call_ids = count(
-            1 + max([0, *(call for call, _ in memos.memos), *(port[1] for port in memos.ports)])
-        )
-        self._port_ids = count(1 + max([0, *(port[0] for port in memos.ports)]))
+        calls = [*(call for call, _ in memos.memos), *(call for _, call, _, _ in memos.ports)]
+        self._call_ids = count(1 + max(calls, default=0))
+        self._port_ids = count(1 + max((port for port, _, _, _ in memos.ports), default=0))
         out, self._out = self._out, []
         return out
 

@@ -13,6 +13,8 @@ from functools import lru_cache
 
 import msgspec
 
+from sipcore.codec import Codec as Codec
+from sipcore.codec import codec_lines, read_codecs
 from sipcore.faults import Misuse, PeerFault
 
 MAX_BYTES = 32 * 1024
@@ -72,96 +74,6 @@ NOWHERE = frozenset({"0.0.0.0", "::"})  # noqa: S104 - read, never bound
 """Connection addresses of someone who does not receive: the hold of RFC 2543 (RFC 3264 section 8.4)."""
 
 
-class Codec(msgspec.Struct, frozen=True, gc=False):
-    """One payload type of a stream, with its a=rtpmap and a=fmtp; telephone-event is one too."""
-
-    payload_type: int
-    name: str
-    """lower case"""
-    clock_rate_hz: int
-    channels: int = 1
-    fmtp: str = ""
-
-    @property
-    def encoding(self) -> tuple[str, int, int]:
-        """What makes two codecs the same, whatever their payload types are."""
-        return self.name, self.clock_rate_hz, self.channels
-
-
-# RFC 3551 section 6, tables 4 and 5: what these numbers mean when no a=rtpmap says so.
-_STATIC = {
-    "0": "PCMU/8000",
-    "3": "GSM/8000",
-    "4": "G723/8000",
-    "5": "DVI4/8000",
-    "6": "DVI4/16000",
-    "7": "LPC/8000",
-    "8": "PCMA/8000",
-    "9": "G722/8000",
-    "10": "L16/44100/2",
-    "11": "L16/44100",
-    "12": "QCELP/8000",
-    "13": "CN/8000",
-    "14": "MPA/90000",
-    "15": "G728/8000",
-    "16": "DVI4/11025",
-    "17": "DVI4/22050",
-    "18": "G729/8000",
-    "25": "CelB/90000",
-    "26": "JPEG/90000",
-    "28": "nv/90000",
-    "31": "H261/90000",
-    "32": "MPV/90000",
-    "33": "MP2T/90000",
-    "34": "H263/90000",
-}
-# Encoding names are compared without case, yet some phones know only the usual spelling.
-_SPELLING = {
-    name.lower(): name
-    for name in ("PCMU", "PCMA", "GSM", "G722", "G723", "G728", "G729", "CN", "L16", "iLBC", "AMR", "AMR-WB")
-}
-
-
-def _codec(payload_type: str, rtpmap: str, fmtp: str) -> Codec | None:
-    """The codec of one format, or None where the a=rtpmap makes no sense (then nobody can use it)."""
-    name, _, rest = rtpmap.partition("/")
-    rate, _, channels = rest.partition("/")
-    try:
-        number, clock_rate_hz, channel_count = int(payload_type), int(rate), int(channels or 1)
-    except ValueError:
-        return None
-    if not (name and 0 <= number <= 127 and 0 < clock_rate_hz <= 1_000_000 and 0 < channel_count <= 255):
-        return None
-    return Codec(number, name.lower(), clock_rate_hz, channel_count, fmtp)
-
-
-# Kept, since phones of one model say the same lines in every call.
-@lru_cache(maxsize=256)
-def _codecs(formats: tuple[str, ...], lines: tuple[str, ...]) -> tuple[Codec, ...]:
-    rtpmaps: dict[str, str] = {}
-    fmtps: dict[str, str] = {}
-    for line in lines:
-        if line.startswith("a=rtpmap:"):
-            payload_type, _, rtpmap = line[9:].partition(" ")
-            rtpmaps[payload_type] = rtpmap.strip()
-        elif line.startswith("a=fmtp:"):
-            payload_type, _, fmtp = line[7:].partition(" ")
-            fmtps[payload_type] = fmtp.strip()
-    found = [
-        _codec(each, rtpmaps.get(each) or _STATIC.get(each, ""), fmtps.get(each, "")) for each in formats
-    ]
-    return tuple([codec for codec in found if codec is not None])
-
-
-@lru_cache(maxsize=512)
-def codec_lines(codec: Codec) -> tuple[str, ...]:
-    """The attribute lines that describe a codec of ours."""
-    name = _SPELLING.get(codec.name, codec.name)
-    channels = f"/{codec.channels}" if codec.channels > 1 else ""
-    rtpmap = f"a=rtpmap:{codec.payload_type} {name}/{codec.clock_rate_hz}{channels}"
-    return (rtpmap, f"a=fmtp:{codec.payload_type} {codec.fmtp}") if codec.fmtp else (rtpmap,)
-
-
 class Origin(msgspec.Struct, frozen=True, gc=False):
     """The o= line: who speaks, and the how manieth version of it. The caller counts `version` up."""
 
@@ -191,7 +103,7 @@ class Stream(msgspec.Struct, frozen=True, gc=False):
     @property
     def codecs(self) -> tuple[Codec, ...]:
         """In the order of preference of the m-line; formats that are no RTP payload types are left out."""
-        return _codecs(self.formats, self.lines)
+        return read_codecs(self.formats, self.lines)
 
     @property
     def rtcp_port(self) -> int:
@@ -247,13 +159,7 @@ class Sdp(msgspec.Struct, frozen=True, gc=False):
             f"o={origin.username} {origin.session_id} {origin.version} {_address(origin.host)}",
             f"s={self.name}",
         ]
-        if self.lines and self.lines[0][0] in "iuep":
-            lines.extend([line for line in self.lines if line[0] in "iuep"])
-            lines.append(f"c={_address(host)}")
-            lines.extend([line for line in self.lines if line[0] not in "iuep"])
-        else:
-            lines.append(f"c={_address(host)}")
-            lines.extend(self.lines)
+        _write_with_c(self.lines, host, lines)
         for stream in self.streams:
             _write_stream(stream, host, lines)
         lines.append("")
@@ -271,15 +177,22 @@ def _address(host: str) -> str:
     return f"IN IP6 {host}" if ":" in host else f"IN IP4 {host}"
 
 
+def _write_with_c(kept: tuple[str, ...], host: str, lines: list[str]) -> None:
+    """Write lines that were kept, with a c= at the place that the grammar has for it."""
+    before = 0
+    while before < len(kept) and kept[before][:2] in _BEFORE_C:
+        before += 1
+    lines.extend(kept[:before])
+    lines.append(f"c={_address(host)}")
+    lines.extend(kept[before:])
+
+
 def _write_stream(stream: Stream, session_host: str, lines: list[str]) -> None:
     lines.append(" ".join(("m=" + stream.kind, str(stream.port), stream.protocol, *stream.formats)))
     if stream.host == session_host:
         lines.extend(stream.lines)
     else:
-        titles = [line for line in stream.lines if line[0] == "i"]
-        lines.extend(titles)
-        lines.append(f"c={_address(stream.host)}")
-        lines.extend([line for line in stream.lines if line[0] != "i"] if titles else stream.lines)
+        _write_with_c(stream.lines, stream.host, lines)
     # To T.38 a direction means nothing, and gateways of its time trip over it.
     if stream.direction is not Direction.SENDRECV or stream.protocol.startswith("RTP/"):
         lines.append(_LINE_OF_DIRECTION[stream.direction])
@@ -287,8 +200,9 @@ def _write_stream(stream: Stream, session_host: str, lines: list[str]) -> None:
 
 # ---------------------------------------------------------------- reading
 
-_SESSION_LINES = frozenset(f"{letter}=" for letter in "iuepbtrzka")
-_STREAM_LINES = frozenset(f"{letter}=" for letter in "ibka")
+_BEFORE_C = frozenset(f"{letter}=" for letter in "iuep")
+_AFTER_C = frozenset(f"{letter}=" for letter in "btrzka")
+_AFTER_STREAM_C = frozenset(f"{letter}=" for letter in "bka")
 _MISPLACED = frozenset(f"{letter}=" for letter in "uetrzp")
 """Of the session, yet some devices write them behind an m-line: read over."""
 
@@ -308,7 +222,8 @@ def parse_sdp(body: bytes) -> Sdp:
     version, first, *lines = [*filter(None, opening.split("\n")), "", ""]
     if version.rstrip() != "v=0" or first[:2] != "o=":
         raise _broken("does not open with v=0 and o=")
-    name, host, direction, kept = "-", "", _BOTH_WAYS, []
+    name, host, direction = "-", "", _BOTH_WAYS
+    titles, kept = [], []
     for line in filter(None, lines):
         start = line[:2]
         if start == "s=":
@@ -317,26 +232,30 @@ def parse_sdp(body: bytes) -> Sdp:
             host = _read_connection(line)
         elif line in _DIRECTION_OF_LINE:
             direction = _DIRECTION_OF_LINE[line]
-        elif start in _SESSION_LINES:
+        elif start in _AFTER_C:
             kept.append(line)
+        elif start in _BEFORE_C:
+            titles.append(line)
         else:
             raise _broken(f"line of type {start!r} in the session part")
     streams = [_read_stream(section, host, direction) for section in sections]
-    return Sdp(_read_origin(first), tuple(streams), name, tuple(kept))
+    return Sdp(_read_origin(first), tuple(streams), name, tuple(titles + kept))
 
 
 def _read_stream(section: str, host: str, direction: Direction) -> Stream:
     media, *lines = section.split("\n")
     kind, port, protocol, formats = _read_media(media)
-    kept = []
+    titles, kept = [], []
     for line in filter(None, lines):
         start = line[:2]
         if line in _DIRECTION_OF_LINE:
             direction = _DIRECTION_OF_LINE[line]
-        elif start in _STREAM_LINES:
+        elif start in _AFTER_STREAM_C:
             kept.append(line)
         elif start == "c=":
             host = _read_connection(line)
+        elif start == "i=":
+            titles.append(line)
         elif start not in _MISPLACED:
             raise _broken(f"line of type {start!r} in a media part")
     if not host:
@@ -345,7 +264,7 @@ def _read_stream(section: str, host: str, direction: Direction) -> Stream:
         host = "0.0.0.0"  # noqa: S104 - a refused stream leads nowhere
     if host in NOWHERE:
         direction = direction.without_receiving
-    return Stream(kind, port, protocol, formats, host, direction, tuple(kept))
+    return Stream(kind, port, protocol, formats, host, direction, tuple(titles + kept))
 
 
 def _read_media(line: str) -> tuple[str, int, str, tuple[str, ...]]:

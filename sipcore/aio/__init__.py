@@ -5,6 +5,7 @@ What a message means is for the rest of `sipcore` to say.
 """
 
 from sipcore.aio.counters import Counters
+from sipcore.aio.dns import Resolver
 from sipcore.aio.listen import (
     Limits,
     Listen,
@@ -23,6 +24,7 @@ __all__ = [
     "Listen",
     "ListenError",
     "PortInUse",
+    "Resolver",
     "TlsClientSettings",
     "TlsSettings",
     "Transports",

@@ -83,7 +83,7 @@ class UdpSocket:
         self._flows: dict[object, Flow] = {}
         self._peers: dict[Address, tuple[str, int] | tuple[str, int, int, int]] = {}
         self._sent: dict[Address, Flow] = {}
-        """the last flow to each of the peers: an ICMP error does not tell which of our addresses it is about"""
+        """the last flow to each peer: an ICMP error does not tell which of our addresses it is about"""
         self._sources: dict[str, Ancillary] = {}
         self._waiting: deque[tuple[Flow, bytes]] = deque()
         # uvloop stops watching a descriptor that reports EPOLLERR, which every ICMP error would bring

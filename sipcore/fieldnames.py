@@ -71,19 +71,19 @@ class NotAName(Misuse):
     """A header name that is no token. The parser turns it into a PeerFault, our own code must not use one."""
 
 
-class _Keys(dict[str, str]):
-    """Name as written -> key. Unknown names are worked out, a bounded number is remembered."""
-
-    def __missing__(self, name: str) -> str:
-        if not is_token(name):
-            raise NotAName(f"no header name: {name[:40]!r}")
-        key = name.lower()
-        key = COMPACT.get(key, key)
-        if len(self) < _MOST_REMEMBERED and len(name) <= _LONGEST_REMEMBERED:
-            self[name] = key
-        return key
-
-
-KEYS = _Keys()
+KEYS: dict[str, str] = {}
+"""Name as written -> key, for quick look-ups; what is not here, `key_of` works out."""
 for _name in _KNOWN.split():
     KEYS[_name] = KEYS[_name.lower()] = _name.lower()
+
+
+def key_of(name: str) -> str:
+    """The key of a header name. A bounded number of unknown names is remembered. Raises NotAName."""
+    key = KEYS.get(name)
+    if key is None:
+        if not is_token(name):
+            raise NotAName(f"no header name: {name[:40]!r}")
+        key = COMPACT.get(name.lower(), name.lower())
+        if len(KEYS) < _MOST_REMEMBERED and len(name) <= _LONGEST_REMEMBERED:
+            KEYS[name] = key
+    return key

@@ -22,10 +22,11 @@ from sipcore.params import (
     parse_auth_params,
     parse_params,
     quote,
+    remembered,
     split_list,
     unquote,
 )
-from sipcore.uri import SipUri, parse_hostport, parse_uri, unescape
+from sipcore.uri import SipUri, is_uri_text, parse_hostport, parse_uri, unescape
 
 __all__ = [
     "MAGIC_COOKIE",
@@ -68,14 +69,23 @@ MAGIC_COOKIE = "z9hG4bK"
 MAX_DELTA_S = 2**32 - 1
 MAX_CSEQ = 2**31 - 1
 
+_METHODS = """
+ACK BYE CANCEL INFO INVITE MESSAGE NOTIFY OPTIONS PRACK PUBLISH REFER REGISTER SUBSCRIBE UPDATE
+"""
+METHODS = frozenset(_METHODS.split())
+"""The methods of the RFCs; others are legal tokens all the same."""
+
+_TRANSPORTS = {f"SIP/2.0/{transport}": transport for transport in ("UDP", "TCP", "TLS", "WS", "WSS")}
+
 _via = re.compile(
-    r"SIP\s*/\s*[0-9.]+\s*/\s*([A-Za-z0-9.!%*_+`'~-]+)"
-    r"\s+(\[[^\]]*\]|[A-Za-z0-9._-]+)\s*(?::\s*([0-9]{1,5}))?\s*(;.*)?",
-    re.IGNORECASE | re.DOTALL,
+    r"SIP\s*/\s*[0-9.]+\s*/\s*([A-Za-z0-9.!%*_+`'~-]+)\s+(\[[^\]]*\]|[^\s:]+)\s*(?::\s*([0-9]+))?",
+    re.IGNORECASE,
 ).fullmatch
-_quoted_name = re.compile(r'("(?:[^"\\]|\\.)*")\s*<', re.DOTALL).match
+_quoted = re.compile(r'("[^"\\]*(?:\\.[^"\\]*)*")[ \t]*<', re.DOTALL).match
+_usual_name_addr = re.compile(
+    r'(?:"([^"\\]*)" ?)?<([!#-;=?-~]+)>(?:;tag=([A-Za-z0-9.!%*_+`\'~-]+))?'
+).fullmatch
 _bad_name = re.compile(r'[",;>\\]').search
-_is_uri_text = re.compile(r"[^\s\x00-\x1f\x7f<>\"]+").fullmatch
 _is_qvalue = re.compile(r"0(?:\.[0-9]{0,3})?|1(?:\.0{0,3})?").fullmatch
 _is_digits = re.compile(r"[0-9]+").fullmatch
 _date = re.compile(
@@ -278,56 +288,39 @@ class SubscriptionState(msgspec.Struct, frozen=True, gc=False):
         return f"{self.state}{reason}{expires}{retry}"
 
 
+@remembered
 def parse_cseq(text: str) -> CSeq:
     """RFC 3261 20.16: the number is below 2**31, leading zeros do no harm."""
     number, _, method = text.partition(" ")
-    if not is_token(method):
-        number, *rest = text.split()
-        method = rest[0] if len(rest) == 1 else ""
-    if not is_token(method):
-        _broken("CSeq", "RFC 3261 20.16")
+    if method not in METHODS:
+        number, method, *rest = *text.split(), "", ""
+        if rest[1:] or not is_token(method):
+            _broken("CSeq", "RFC 3261 20.16")
     return CSeq(_number(number, MAX_CSEQ, "CSeq", "RFC 3261 8.1.1.5"), method)
 
 
 def parse_via(text: str) -> Via:
     """RFC 3261 20.42. The version is not judged here: it is the start line's."""
-    match = _via(text)
-    if match is None:
-        _broken("Via", "RFC 3261 20.42")
-    transport, host, port, params = match.groups()
-    if host[0] == "[":
-        host, _ = parse_hostport(host)
-    if port is not None and int(port) > 65535:
-        _broken("Via", "RFC 3261 20.42")
-    return Via(
-        transport.upper(),
-        host.lower(),
-        None if port is None else int(port),
-        parse_params(params) if params else {},
-    )
+    sent, semicolon, params = text.partition(";")
+    protocol, _, sent_by = sent.partition(" ")
+    transport = _TRANSPORTS.get(protocol)
+    if transport is None or " " in sent_by:
+        match = _via(sent.strip())
+        if match is None:
+            _broken("Via", "RFC 3261 20.42")
+        transport, sent_by = match[1].upper(), match[2] + (f":{match[3]}" if match[3] else "")
+    host, port = parse_hostport(sent_by)
+    return Via(transport, host, port, parse_params(semicolon + params))
 
 
+@remembered
 def parse_name_addr(text: str) -> NameAddr:
     """`"name" <uri>;params`, `name <uri>;params`, or `uri;params` with parameters of the header (20.10)."""
-    if text[:1] == '"':
-        match = _quoted_name(text)
-        if match is None:
-            _broken("Quoted display name", "RFC 3261 25.1 name-addr")
-        name, start = unquote(match[1]), match.end()
-    else:
-        start = text.find("<") + 1
-        if not start:
-            return _parse_addr_spec(text)
-        name = text[: start - 1].strip()
-        if name and _bad_name(name):
-            _broken("Display name", "RFC 3261 25.1 display-name")
-    end = text.find(">", start)
-    uri = text[start:end]
-    # `< sip:...>` with a blank inside is not allowed (RFC 4475 3.1.2.14) and nothing we know writes it.
-    if end < 0 or not _is_uri_text(uri):
-        _broken("Address", "RFC 3261 25.1 name-addr")
-    params = text[end + 1 :]
-    return NameAddr(uri, name, parse_params(params.lstrip()) if params else {})
+    match = _usual_name_addr(text)
+    if match is None:
+        return _parse_name_addr_carefully(text)
+    name, uri, tag = match.groups()
+    return NameAddr(uri, name or "", {} if tag is None else {"tag": tag})
 
 
 def parse_refer_to(text: str) -> tuple[NameAddr, dict[str, str]]:
@@ -442,13 +435,39 @@ def format_date(when: datetime) -> str:
     )
 
 
+def _parse_name_addr_carefully(text: str) -> NameAddr:
+    start = text.find("<") + 1
+    if text[:1] == '"':
+        name, start = _quoted_name(text)
+    elif start:
+        name = text[: start - 1].rstrip()
+        if name and _bad_name(name):
+            _broken("Display name", "RFC 3261 25.1 display-name")
+    else:
+        return _parse_addr_spec(text)
+    end = text.find(">", start)
+    uri = text[start:end]
+    # `< sip:...>` with a blank inside is not allowed (RFC 4475 3.1.2.14) and nothing we know writes it.
+    if end < 0 or not is_uri_text(uri):
+        _broken("Address", "RFC 3261 25.1 name-addr")
+    return NameAddr(uri, name, parse_params(text[end + 1 :]))
+
+
+def _quoted_name(text: str) -> tuple[str, int]:
+    """The meaning of the quoted string that `text` begins with, and where the URI after its < begins."""
+    match = _quoted(text)
+    if match is None:
+        _broken("Quoted display name", "RFC 3261 25.1 name-addr")
+    return unquote(match[1]), match.end()
+
+
 def _parse_addr_spec(text: str) -> NameAddr:
     if text == "*":
         return NameAddr("*")
     uri, semicolon, rest = text.partition(";")
     uri = uri.rstrip()
     # A URI with a question mark or a comma must stand in angle brackets (RFC 3261 20.10).
-    if not _is_uri_text(uri) or "?" in uri or "," in uri:
+    if not is_uri_text(uri) or "?" in uri or "," in uri:
         _broken("Address", "RFC 3261 20.10")
     return NameAddr(uri, "", parse_params(semicolon + rest) if semicolon else {})
 

@@ -10,11 +10,11 @@ bytes is `sipcore/parser.py`.
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterable
-from typing import TYPE_CHECKING, Any, Self
+from collections.abc import Iterable
+from typing import Self
 
 from sipcore.faults import Misuse, PeerFault
-from sipcore.fieldnames import KEYS, LISTS
+from sipcore.fieldnames import KEYS, LISTS, key_of
 from sipcore.headers import CSeq, NameAddr, Via, parse_cseq, parse_delta_s, parse_name_addr, parse_via
 from sipcore.params import split_list
 from sipcore.phrases import PHRASES
@@ -39,82 +39,167 @@ class Message:
     """
 
     __slots__ = (
+        "_allow",
+        "_call_id",
+        "_contacts",
+        "_cseq",
         "_declares_length",
         "_fields",
         "_first",
-        "allow",
+        "_from",
+        "_record_routes",
+        "_require",
+        "_routes",
+        "_supported",
+        "_to",
+        "_via",
+        "_vias",
         "body",
-        "call_id",
-        "contacts",
-        "content_type",
-        "cseq",
-        "expires",
-        "from_",
-        "max_forwards",
-        "record_routes",
-        "require",
-        "routes",
-        "supported",
-        "to",
-        "via",
-        "vias",
     )
-
-    _fields: list[Field]
-    _first: dict[str, str]
-    """key of a header (see `fieldnames.py`) -> its first value"""
-    _declares_length: bool
-    """True when a Content-Length is among the fields, as it came in"""
 
     body: bytes
 
-    via: Via
-    """the topmost"""
-    vias: tuple[Via, ...]
-    from_: NameAddr
-    to: NameAddr
-    call_id: str
-    cseq: CSeq
-    contacts: tuple[NameAddr, ...]
-    """empty when absent; a lone `*` is the one NameAddr whose uri is "*" """
-    routes: tuple[NameAddr, ...]
-    record_routes: tuple[NameAddr, ...]
-    max_forwards: int | None
-    """0 to 255; None when absent"""
-    expires: int | None
-    """seconds; None when absent or malformed: the default applies (RFC 3261 10.2.1.1)"""
-    content_type: str
-    """lower case, without parameters; "" when absent"""
-    supported: frozenset[str]
-    """option tags in lower case"""
-    require: frozenset[str]
-    """option tags in lower case"""
-    allow: frozenset[str]
-    """methods as written: they compare case-sensitively"""
+    _fields: list[Field]
+    _declares_length: bool
+    """True when a Content-Length is among the fields, as it came in"""
 
     def __init__(self, headers: Headers, body: bytes) -> None:
-        self._fields = _checked(headers)
-        self._declares_length = False
+        self._start_unread(_checked(headers), None, body)
+
+    def _start_unread(self, fields: list[Field], first: dict[str, str] | None, body: bytes) -> None:
+        """What every way to a message ends with: nothing typed has been read yet."""
+        self._fields = fields
+        self._first: dict[str, str] | None = first
+        self._declares_length = first is not None and "content-length" in first
         self.body = body
-
-    if not TYPE_CHECKING:
-
-        def __getattr__(self, name: str) -> Any:
-            """Called only while the slot is empty: read the typed value and fill the slot."""
-            read = _READERS.get(name)
-            if read is None:
-                raise AttributeError(f"{type(self).__name__} has no {name}")
-            value = read(self)
-            setattr(self, name, value)
-            return value
+        self._via: Via | None = None
+        self._vias: tuple[Via, ...] | None = None
+        self._from: NameAddr | None = None
+        self._to: NameAddr | None = None
+        self._call_id: str | None = None
+        self._cseq: CSeq | None = None
+        self._contacts: tuple[NameAddr, ...] | None = None
+        self._routes: tuple[NameAddr, ...] | None = None
+        self._record_routes: tuple[NameAddr, ...] | None = None
+        self._supported: frozenset[str] | None = None
+        self._require: frozenset[str] | None = None
+        self._allow: frozenset[str] | None = None
 
     @property
     def start_line(self) -> str:
         raise NotImplementedError
 
+    @property
+    def via(self) -> Via:
+        """The topmost."""
+        if self._via is None:
+            value = self._one("via")
+            self._via = parse_via(split_list(value)[0] if "," in value else value)
+        return self._via
+
+    @property
+    def vias(self) -> tuple[Via, ...]:
+        if self._vias is None:
+            values = self.get_all("via")
+            if len(values) > MAX_VIAS:
+                raise PeerFault(400, "Too many Vias", "RFC 3261 16.3")
+            self._vias = tuple([parse_via(value) for value in values])
+        return self._vias
+
+    @property
+    def from_(self) -> NameAddr:
+        if self._from is None:
+            self._from = parse_name_addr(self._one("from"))
+        return self._from
+
+    @property
+    def to(self) -> NameAddr:
+        if self._to is None:
+            self._to = parse_name_addr(self._one("to"))
+        return self._to
+
+    @property
+    def call_id(self) -> str:
+        if self._call_id is None:
+            call_id = self._one("call-id")
+            if not _is_word(call_id):
+                raise PeerFault(400, "Malformed Call-ID", "RFC 3261 20.8")
+            self._call_id = call_id
+        return self._call_id
+
+    @property
+    def cseq(self) -> CSeq:
+        if self._cseq is None:
+            self._cseq = parse_cseq(self._one("cseq"))
+        return self._cseq
+
+    @property
+    def contacts(self) -> tuple[NameAddr, ...]:
+        """Empty when absent; a lone `*` is the one NameAddr whose uri is "*"."""
+        if self._contacts is None:
+            contacts = self._addresses("contact")
+            if len(contacts) > 1 and any(contact.uri == "*" for contact in contacts):
+                raise PeerFault(400, "Malformed Contact", "RFC 3261 10.3")
+            self._contacts = contacts
+        return self._contacts
+
+    @property
+    def routes(self) -> tuple[NameAddr, ...]:
+        if self._routes is None:
+            self._routes = self._addresses("route")
+        return self._routes
+
+    @property
+    def record_routes(self) -> tuple[NameAddr, ...]:
+        if self._record_routes is None:
+            self._record_routes = self._addresses("record-route")
+        return self._record_routes
+
+    @property
+    def max_forwards(self) -> int | None:
+        """0 to 255; None when absent."""
+        value = self.get("max-forwards")
+        if value is None:
+            return None
+        if not _is_max_forwards(value) or int(value) > 255:
+            raise PeerFault(400, "Malformed Max-Forwards", "RFC 3261 20.22")
+        return int(value)
+
+    @property
+    def expires(self) -> int | None:
+        """Seconds; None when absent or malformed: the default applies (RFC 3261 10.2.1.1)."""
+        return parse_delta_s(self.get("expires") or "")
+
+    @property
+    def content_type(self) -> str:
+        """Lower case, without parameters; "" when absent."""
+        return (self.get("content-type") or "").partition(";")[0].strip().lower()
+
+    @property
+    def supported(self) -> frozenset[str]:
+        """Option tags in lower case."""
+        if self._supported is None:
+            self._supported = self._option_tags("supported")
+        return self._supported
+
+    @property
+    def require(self) -> frozenset[str]:
+        """Option tags in lower case."""
+        if self._require is None:
+            self._require = self._option_tags("require")
+        return self._require
+
+    @property
+    def allow(self) -> frozenset[str]:
+        """Methods as written: they compare case-sensitively."""
+        if self._allow is None:
+            self._allow = frozenset(filter(None, self.get_all("allow")))
+        return self._allow
+
     def get(self, name: str) -> str | None:
         """The first field of this name (any case, compact form known), unfolded and stripped, or None."""
-        value = self._first.get(KEYS[name])
+        first = self._index() if self._first is None else self._first
+        value = first.get(key_of(name))
         return None if value is None else value.strip(" \t")
 
     def get_all(self, name: str) -> list[str]:
@@ -122,8 +207,8 @@ class Message:
 
         Raises PeerFault(400) when a quote or a bracket in a list is never closed.
         """
-        key = KEYS[name]
-        values = _values(self, key)
+        key = key_of(name)
+        values = self._values(key)
         if key not in LISTS:
             return values
         return [element for value in values for element in split_list(value)]
@@ -134,13 +219,13 @@ class Message:
 
     def replace(self, name: str, value: str) -> Self:
         """A copy with one field of this name: where the first one was, or at the end."""
-        key = KEYS[name]
+        key = key_of(name)
         field = _checked([(name, value)])
         before: list[Field] = []
         after: list[Field] = []
         found = False
         for old in self._fields:
-            same = KEYS[old[0]] == key
+            same = key_of(old[0]) == key
             found = found or same
             if not same:
                 (after if found else before).append(old)
@@ -148,8 +233,8 @@ class Message:
 
     def without(self, *names: str) -> Self:
         """A copy with no field of these names."""
-        keys = {KEYS[name] for name in names}
-        return self._copy([field for field in self._fields if KEYS[field[0]] not in keys])
+        keys = {key_of(name) for name in names}
+        return self._copy([field for field in self._fields if key_of(field[0]) not in keys])
 
     def with_top(self, *fields: tuple[str, str]) -> Self:
         """A copy with these fields before all others: a Via, a Route, a Record-Route."""
@@ -171,13 +256,43 @@ class Message:
         """The wire form, with a Content-Length that is true."""
         fields = self._fields
         if self._declares_length:
-            fields = [field for field in fields if KEYS[field[0]] != "content-length"]
+            fields = [field for field in fields if key_of(field[0]) != "content-length"]
         body = self.body
         head = "\r\n".join([self.start_line, *map("".join, fields), f"Content-Length: {len(body)}", "", ""])
         try:
             return head.encode("utf-8", "surrogateescape") + body
         except UnicodeEncodeError as error:
             raise Misuse("a header holds text that has no UTF-8 form") from error
+
+    def _index(self) -> dict[str, str]:
+        """Key of a header (see `fieldnames.py`) -> its first value."""
+        if self._first is None:
+            self._first = {key_of(name): value for name, _, value in reversed(self._fields)}
+        return self._first
+
+    def _one(self, key: str) -> str:
+        """The first value of a header that must be there."""
+        first = self._first
+        value = self._index().get(key) if first is None else first.get(key)
+        if value is None:
+            raise PeerFault(400, f"Missing {key}", "RFC 3261 8.1.1")
+        return value.strip(" \t")
+
+    def _values(self, key: str) -> list[str]:
+        """Every value of a header as the fields came, not split."""
+        first = self._index()
+        if len(first) == len(self._fields):
+            return [first[key].strip(" \t")] if key in first else []
+        return [value.strip(" \t") for name, _, value in self._fields if key_of(name) == key]
+
+    def _addresses(self, key: str) -> tuple[NameAddr, ...]:
+        values = self._values(key)
+        if len(values) == 1 and "," not in values[0]:
+            return (parse_name_addr(values[0]),)
+        return tuple([parse_name_addr(element) for value in values for element in split_list(value)])
+
+    def _option_tags(self, key: str) -> frozenset[str]:
+        return frozenset([tag.lower() for tag in self.get_all(key) if tag])
 
     def __eq__(self, other: object) -> bool:
         if not isinstance(other, Message):
@@ -195,20 +310,16 @@ class Message:
 class Request(Message):
     """A request, received or ours; a line break or a bare NUL in our own header text raises Misuse."""
 
-    __slots__ = ("method", "request_uri", "uri")
+    __slots__ = ("method", "uri")
 
     method: str
     uri: str
     """the Request-URI as text"""
-    request_uri: SipUri
-    """PeerFault(416) for a scheme that is not sip, sips or tel"""
 
     def __init__(self, method: str, uri: str, headers: Headers, body: bytes = b"") -> None:
         super().__init__(headers, body)
-        if not _is_word(uri) or not _is_word(method):
-            raise Misuse(f"a request line cannot hold {method!r} {uri!r}")
         self.method = method
-        self.uri = uri
+        self.uri = _checked_words(method, uri)
 
     @classmethod
     def received(
@@ -216,23 +327,27 @@ class Request(Message):
     ) -> Request:
         """For the parser: what came in, taken as it is."""
         request = cls.__new__(cls)
+        request._start_unread(fields, first, body)
         request.method = method
         request.uri = uri
-        request.body = body
-        request._fields = fields
-        request._first = first
-        request._declares_length = "content-length" in first
         return request
 
     @property
     def start_line(self) -> str:
         return f"{self.method} {self.uri} SIP/2.0"
 
+    @property
+    def request_uri(self) -> SipUri:
+        """Raises PeerFault: 416 for a scheme other than sip, sips and tel, 400 for a broken one."""
+        uri = parse_uri(self.uri)
+        if uri.headers:
+            raise PeerFault(400, "Headers in the Request-URI", "RFC 3261 19.1.1")
+        return uri
+
     def with_uri(self, uri: str) -> Request:
         """A copy with another Request-URI."""
-        changed = Request(self.method, uri, (), self.body)
-        changed._fields = self._fields
-        changed._declares_length = self._declares_length
+        changed = self._copy(self._fields)
+        changed.uri = _checked_words(self.method, uri)
         return changed
 
     def response(
@@ -249,29 +364,25 @@ class Request(Message):
         They are copied as text; `to_tag` is added when To has no tag. Without a `reason` the phrase of
         the status is used. Never raises PeerFault: what is missing or broken in the request is left so.
         """
-        fields = [("Via", ": ", via) for via in _values(self, "via")]
-        first = self._first
+        fields = [("Via", ": ", via) for via in self._values("via")]
+        first = self._index()
         for name, key in _ECHOED if status > 100 else _ECHOED_IN_TRYING:
             value = first.get(key)
             if value is not None:
                 if key == "to" and to_tag and not _has_tag(self):
                     value = f"{value};tag={to_tag}"
                 fields.append((name, ": ", value))
-        response = Response.__new__(Response)
-        response.status = status
-        response.reason = _checked_reason(reason) if reason else PHRASES.get(status, "")
-        response.body = body
-        response._declares_length = False
-        response._fields = fields + _checked(headers) if headers else fields
-        return response
+        if headers:
+            fields += _checked(headers)
+        reason = _checked_reason(reason) if reason else PHRASES.get(status, "")
+        return Response.received(status, reason, fields, None, body)
 
     def _copy(self, fields: list[Field]) -> Request:
         copy = Request.__new__(Request)
+        copy._start_unread(fields, None, self.body)
+        copy._declares_length = self._declares_length
         copy.method = self.method
         copy.uri = self.uri
-        copy.body = self.body
-        copy._fields = fields
-        copy._declares_length = self._declares_length
         return copy
 
     def __repr__(self) -> str:
@@ -293,16 +404,13 @@ class Response(Message):
 
     @classmethod
     def received(
-        cls, status: int, reason: str, fields: list[Field], first: dict[str, str], body: bytes
+        cls, status: int, reason: str, fields: list[Field], first: dict[str, str] | None, body: bytes
     ) -> Response:
         """For the parser: what came in, taken as it is."""
         response = cls.__new__(cls)
+        response._start_unread(fields, first, body)
         response.status = status
         response.reason = reason
-        response.body = body
-        response._fields = fields
-        response._first = first
-        response._declares_length = "content-length" in first
         return response
 
     @property
@@ -310,11 +418,7 @@ class Response(Message):
         return f"SIP/2.0 {self.status} {self.reason}"
 
     def _copy(self, fields: list[Field]) -> Response:
-        copy = Response.__new__(Response)
-        copy.status = self.status
-        copy.reason = self.reason
-        copy.body = self.body
-        copy._fields = fields
+        copy = Response.received(self.status, self.reason, fields, None, self.body)
         copy._declares_length = self._declares_length
         return copy
 
@@ -328,9 +432,19 @@ _ECHOED_IN_TRYING = (*_ECHOED, ("Timestamp", "timestamp"))
 
 def _checked(headers: Headers) -> list[Field]:
     """Our own header fields, ready for the wire; `to_bytes` writes Content-Length, so it is left out."""
-    fields = [(name, ": ", value) for name, value in headers if KEYS[name] != "content-length"]
+    headers = list(headers)
+    try:
+        fields = [(name, ": ", value) for name, value in headers if KEYS[name] != "content-length"]
+    except KeyError:
+        fields = [(name, ": ", value) for name, value in headers if key_of(name) != "content-length"]
     _check_text(" ".join([value for _, _, value in fields]))
     return fields
+
+
+def _checked_words(method: str, uri: str) -> str:
+    if not _is_word(uri) or not _is_word(method):
+        raise Misuse(f"a request line cannot hold {method!r} {uri!r}")
+    return uri
 
 
 def _checked_reason(reason: str) -> str:
@@ -344,99 +458,11 @@ def _check_text(text: str) -> None:
         raise Misuse("a header cannot hold a line break or a NUL: text from outside must be checked first")
 
 
-def _values(message: Message, key: str) -> list[str]:
-    """Every value of the header, as fields came, stripped but not split."""
-    first = message._first
-    if len(first) == len(message._fields):
-        return [first[key].strip(" \t")] if key in first else []
-    return [value.strip(" \t") for name, _, value in message._fields if KEYS[name] == key]
-
-
 def _has_tag(request: Request) -> bool:
     """True when To has a tag, and for a To that cannot be read, which is echoed untouched."""
-    if "tag" not in request._first["to"].lower():
+    if "tag" not in request._index()["to"].lower():
         return False
     try:
         return bool(request.to.tag)
     except PeerFault:
         return True
-
-
-# ---------------------------------------------------------------- readers of the typed properties
-
-
-def _index(message: Message) -> dict[str, str]:
-    return {KEYS[name]: value for name, _, value in reversed(message._fields)}
-
-
-def _one(message: Message, name: str) -> str:
-    value = message._first.get(KEYS[name])
-    if value is None:
-        raise PeerFault(400, f"Missing {name}", "RFC 3261 8.1.1")
-    return value.strip(" \t")
-
-
-def _read_via(message: Message) -> Via:
-    value = _one(message, "Via")
-    return parse_via(split_list(value)[0] if "," in value else value)
-
-
-def _read_vias(message: Message) -> tuple[Via, ...]:
-    values = message.get_all("via")
-    if len(values) > MAX_VIAS:
-        raise PeerFault(400, "Too many Vias", "RFC 3261 16.3")
-    return tuple([parse_via(value) for value in values])
-
-
-def _read_call_id(message: Message) -> str:
-    value = _one(message, "Call-ID")
-    if not _is_word(value):
-        raise PeerFault(400, "Malformed Call-ID", "RFC 3261 20.8")
-    return value
-
-
-def _read_max_forwards(message: Message) -> int | None:
-    value = message.get("max-forwards")
-    if value is None:
-        return None
-    if not _is_max_forwards(value) or int(value) > 255:
-        raise PeerFault(400, "Malformed Max-Forwards", "RFC 3261 20.22")
-    return int(value)
-
-
-def _read_contacts(message: Message) -> tuple[NameAddr, ...]:
-    contacts = _addresses(message, "contact")
-    if len(contacts) > 1 and any(contact.uri == "*" for contact in contacts):
-        raise PeerFault(400, "Malformed Contact", "RFC 3261 10.3")
-    return contacts
-
-
-def _addresses(message: Message, key: str) -> tuple[NameAddr, ...]:
-    if key not in message._first:
-        return ()
-    return tuple([parse_name_addr(value) for value in message.get_all(key)])
-
-
-def _option_tags(message: Message, key: str) -> frozenset[str]:
-    return frozenset([tag.lower() for tag in message.get_all(key) if tag])
-
-
-_READERS: dict[str, Callable[[Any], Any]] = {
-    "_first": _index,
-    "via": _read_via,
-    "vias": _read_vias,
-    "from_": lambda message: parse_name_addr(_one(message, "From")),
-    "to": lambda message: parse_name_addr(_one(message, "To")),
-    "call_id": _read_call_id,
-    "cseq": lambda message: parse_cseq(_one(message, "CSeq")),
-    "contacts": _read_contacts,
-    "routes": lambda message: _addresses(message, "route"),
-    "record_routes": lambda message: _addresses(message, "record-route"),
-    "max_forwards": _read_max_forwards,
-    "expires": lambda message: parse_delta_s(message.get("expires") or ""),
-    "content_type": lambda message: (message.get("content-type") or "").partition(";")[0].strip().lower(),
-    "supported": lambda message: _option_tags(message, "supported"),
-    "require": lambda message: _option_tags(message, "require"),
-    "allow": lambda message: frozenset(filter(None, message.get_all("allow"))),
-    "request_uri": lambda message: parse_uri(message.uri),
-}

@@ -7,25 +7,52 @@ is linear in the length of its text.
 
 from __future__ import annotations
 
+import functools
 import re
 from collections.abc import Callable, Mapping
+from typing import TypeVar
 
 from sipcore.faults import PeerFault
 
-_Matcher = Callable[[str, int], re.Match[str] | None]
 Params = Mapping[str, str | None]
 """Names in lower case, quoted values unescaped; None for a parameter without a value, such as `lr`."""
 
+_T = TypeVar("_T")
+_REMEMBERED = 2048
+_REMEMBERED_CHARS = 256
+
 is_token = re.compile(r"[A-Za-z0-9.!%*_+`'~-]+").fullmatch
-_needs_quotes = re.compile(r"[^A-Za-z0-9.!%*_+`'~:\[\]-]").search
-_is_plain = re.compile(r"[^\s\",<>\\]*").fullmatch
-_QUOTED = r'"(?:[^"\\]|\\.)*"'
+_QUOTED = r'"[^"\\]*(?:\\.[^"\\]*)*"'
 _element = re.compile(rf'(?:[^,"<]+|{_QUOTED}|<[^>]*>)*', re.DOTALL).match
-_piece = re.compile(rf'(?:[^;"]+|{_QUOTED})*', re.DOTALL).match
-_value = re.compile(rf"{_QUOTED}|[^\s\",<>;]*", re.DOTALL).fullmatch
-_credential = re.compile(rf'\s*([^\s=,"]+)\s*=\s*({_QUOTED}|[^\s,"]*)\s*(?:,|$)', re.DOTALL).match
+_param = re.compile(
+    rf"[ \t]*;[ \t]*([A-Za-z0-9.!%*_+`'~-]+)[ \t]*(=[ \t]*({_QUOTED}|[^ \t\",<>;\\]*)[ \t]*)?", re.DOTALL
+).match
+_auth_param = re.compile(rf'\s*([^\s=,"]+)\s*=\s*({_QUOTED}|[^\s,"]*)\s*(?:,|$)', re.DOTALL).match
 _escaped = re.compile(r"\\(.)", re.DOTALL)
 _must_escape = re.compile(r'["\\\x00-\x08\x0b\x0c\x0e-\x1f\x7f]')
+_needs_quotes = re.compile(r"[^A-Za-z0-9.!%*_+`'~:\[\]-]").search
+
+_COMMON_NAMES = """
+alias branch cause comp early-only expires from-tag keep lr maddr methods ob outbound q received refresher
+reg-id retry-after rport tag text to-tag transport ttl user +sip.instance +sip.rendering
+"""
+_LOWER = {name: name for name in _COMMON_NAMES.split()}
+"""Parameter names that need no looking at."""
+
+
+def remembered(parse: Callable[[str], _T]) -> Callable[[str], _T]:
+    """Keep the last results of a parse function, for texts that are not long.
+
+    The messages of one call bring the same From, To, Contact and CSeq again and again. What is kept
+    must be immutable; faults are not kept.
+    """
+    recent = functools.lru_cache(_REMEMBERED)(parse)
+
+    @functools.wraps(parse)
+    def parse_or_remember(text: str) -> _T:
+        return recent(text) if len(text) <= _REMEMBERED_CHARS else parse(text)
+
+    return parse_or_remember
 
 
 def quote(text: str) -> str:
@@ -52,7 +79,18 @@ def split_list(text: str) -> list[str]:
         return [text.strip()]
     if '"' not in text and "<" not in text:
         return [element.strip() for element in text.split(",")]
-    return _split(text, ",", _element)
+    elements = []
+    at = 0
+    while True:
+        match = _element(text, at)
+        assert match is not None  # it matches the empty string everywhere
+        elements.append(match[0].strip())
+        at = match.end()
+        if at == len(text):
+            return elements
+        if text[at] != ",":
+            raise PeerFault(400, "Unclosed quote or bracket", "RFC 3261 25.1 quoted-string")
+        at += 1
 
 
 def parse_params(text: str) -> dict[str, str | None]:
@@ -61,19 +99,26 @@ def parse_params(text: str) -> dict[str, str | None]:
     Raises PeerFault(400) for text between the parameters, an empty one, or a name that comes twice:
     two readers could pick different ones.
     """
-    if _is_plain(text):
-        pieces = text.split(";")
-    else:
-        pieces = _split(text.strip(), ";", _piece)
-    if pieces[0]:
-        raise PeerFault(400, "Malformed parameters", "RFC 3261 25.1 generic-param")
     params: dict[str, str | None] = {}
-    for piece in pieces[1:]:
-        name, equals, value = piece.partition("=")
-        name = name.strip().lower()
-        if not name or name in params or not is_token(name):
-            raise PeerFault(400, "Malformed parameters", "RFC 3261 7.3.1")
-        params[name] = _param_value(value) if equals else None
+    if (
+        '"' in text
+        or " " in text
+        or "," in text
+        or "<" in text
+        or ">" in text
+        or "\\" in text
+        or "\t" in text
+    ):
+        return _parse_params_carefully(text)
+    pieces = text.split(";")
+    try:
+        for piece in pieces[1:]:
+            name, equals, value = piece.partition("=")
+            params[_LOWER[name]] = value if equals else None
+    except KeyError:
+        return _parse_params_carefully(text)
+    if pieces[0] or len(params) != len(pieces) - 1:
+        raise _malformed_params()
     return params
 
 
@@ -95,7 +140,7 @@ def parse_auth_params(text: str) -> tuple[str, dict[str, str]]:
     rest = rest.strip()
     at = 0
     while at < len(rest):
-        match = _credential(rest, at)
+        match = _auth_param(rest, at)
         name = match[1].lower() if match else ""
         if match is None or name in params:
             raise PeerFault(400, "Malformed credentials", "RFC 3261 25.1 auth-param")
@@ -106,26 +151,24 @@ def parse_auth_params(text: str) -> tuple[str, dict[str, str]]:
     return scheme.lower(), params
 
 
-def _split(text: str, separator: str, take: _Matcher) -> list[str]:
-    elements = []
+def _parse_params_carefully(text: str) -> dict[str, str | None]:
+    params: dict[str, str | None] = {}
     at = 0
-    while True:
-        match = take(text, at)
-        assert match is not None  # it matches the empty string everywhere
-        elements.append(match[0].strip())
+    while at < len(text):
+        match = _param(text, at)
+        if match is None:
+            raise _malformed_params()
+        name, equals, value = match.groups()
+        name = name.lower()
+        if name in params:
+            raise _malformed_params()
+        params[name] = unquote(value) if equals else None
         at = match.end()
-        if at == len(text):
-            return elements
-        if text[at] != separator:
-            raise PeerFault(400, "Unclosed quote or bracket", "RFC 3261 25.1 quoted-string")
-        at += 1
+    return params
 
 
-def _param_value(text: str) -> str:
-    text = text.strip()
-    if not _value(text):
-        raise PeerFault(400, "Malformed parameter value", "RFC 3261 25.1 gen-value")
-    return unquote(text)
+def _malformed_params() -> PeerFault:
+    return PeerFault(400, "Malformed parameters", "RFC 3261 25.1 generic-param")
 
 
 def _as_value(value: str) -> str:

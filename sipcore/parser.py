@@ -13,10 +13,11 @@ from __future__ import annotations
 import re
 
 from sipcore.faults import BrokenRequest, PeerFault
-from sipcore.fieldnames import KEYS, SINGLE, NotAName
+from sipcore.fieldnames import KEYS, SINGLE, NotAName, key_of
+from sipcore.headers import METHODS
 from sipcore.message import Field, Message, Request, Response
 from sipcore.params import is_token
-from sipcore.uri import MAX_URI_CHARS
+from sipcore.uri import MAX_URI_CHARS, is_uri_text
 
 MAX_HEAD_BYTES = 64 * 1024
 MAX_FIELDS = 256
@@ -29,7 +30,6 @@ _has_bare_nul = re.compile(r"(?<!\\)\0").search
 _is_version = re.compile(r"SIP/[0-9]+\.[0-9]+", re.IGNORECASE).fullmatch
 _is_status = re.compile(r"[1-6][0-9]{2}").fullmatch
 _is_length = re.compile(r"[0-9]{1,10}").fullmatch
-_is_uri_text = re.compile(r"[^\s\x00-\x1f\x7f<>\"]+").fullmatch
 
 
 def parse(data: bytes) -> Request | Response:
@@ -47,11 +47,14 @@ def parse(data: bytes) -> Request | Response:
         if not ("\r" in text or "\n" in text or "\0" in text):
             start_line = lines.pop(0)
             fields = [line.partition(": ") for line in lines]
+            # A line without ": " has an empty separator, and "" is no name: the tolerant way judges it.
             try:
-                # A line without ": " has an empty separator, and "" is no name: the tolerant way judges it.
                 first = {KEYS[colon and name]: value for name, colon, value in reversed(fields)}
-            except NotAName:
-                return _parse_tolerantly(data)
+            except KeyError:
+                try:
+                    first = {key_of(colon and name): value for name, colon, value in reversed(fields)}
+                except NotAName:
+                    return _parse_tolerantly(data)
             return _assemble(start_line, fields, first, data, end + 4)
     return _parse_tolerantly(data)
 
@@ -107,7 +110,7 @@ def _parse_tolerantly(data: bytes) -> Request | Response:
             fields.append((name, ": ", value.strip(" \t")))
         else:
             fault = PeerFault(400, "Malformed header field", "RFC 3261 7.3.1")
-    first = {KEYS[name]: value for name, _, value in reversed(fields)}
+    first = {key_of(name): value for name, _, value in reversed(fields)}
     return _assemble(lines[0], fields, first, data, match.end(), fault)
 
 
@@ -131,8 +134,9 @@ def _assemble(
     fault: PeerFault | None = None,
 ) -> Request | Response:
     length, length_fault = len(data) - body_at, None
-    if "content-length" in first:
-        length, length_fault = _length(first["content-length"], length)
+    declared = first.get("content-length")
+    if declared is not None and declared != str(length):
+        length, length_fault = _length(declared, length)
     body = data[body_at : body_at + length]
     message: Request | Response
     if start_line[:4].upper() == "SIP/":
@@ -150,7 +154,12 @@ def _assemble(
 def _request_line(line: str) -> tuple[str, str, PeerFault | None]:
     """Method, Request-URI, and what is wrong with the line when it is one at all (RFC 3261 7.1)."""
     parts = line.split(" ")
-    if len(parts) == 3 and parts[2] == "SIP/2.0" and is_token(parts[0]) and _is_uri_text(parts[1]):
+    if (
+        len(parts) == 3
+        and parts[2] == "SIP/2.0"
+        and (parts[0] in METHODS or is_token(parts[0]))
+        and is_uri_text(parts[1])
+    ):
         fault = None
         if len(parts[1]) > MAX_URI_CHARS:
             fault = PeerFault(414, "Request-URI Too Long", "RFC 3261 21.4.12")
@@ -161,7 +170,7 @@ def _request_line(line: str) -> tuple[str, str, PeerFault | None]:
     method, uri, version = words[0], words[1], words[-1].upper()
     if version != "SIP/2.0":
         return method, uri, PeerFault(505, "Version Not Supported", "RFC 3261 7.1")
-    if parts == words and len(parts) == 3 and _is_uri_text(uri):
+    if parts == words and len(parts) == 3 and is_uri_text(uri):
         return method, uri, None  # "sip/2.0": the version compares case-insensitively
     return method, uri, PeerFault(400, "Malformed request line", "RFC 3261 7.1")
 
@@ -196,7 +205,7 @@ def _structural_fault(fields: list[Field], first: dict[str, str], head_chars: in
         return PeerFault(400, "Header field too long", "our limit")
     if len(first) != len(fields):
         for name, _, value in fields:
-            key = KEYS[name]
+            key = key_of(name)
             if key in SINGLE and first[key].strip() != value.strip():
                 return PeerFault(400, f"Contradicting {name}", "RFC 3261 7.3.1")
     return None

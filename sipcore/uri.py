@@ -20,16 +20,21 @@ from sipcore.faults import PeerFault
 MAX_URI_CHARS = 2048
 """Longer ones are refused with 414."""
 
+_LONGEST_HOSTPORT = 255 + len(":65535")
 _UNRESERVED = "-_.!~*'()"
 _USER_SAFE = _UNRESERVED + "&=+$,;?/"
 _PASSWORD_SAFE = _UNRESERVED + "&=+$,"
 _PARAM_SAFE = _UNRESERVED + "[]/:&+$"
 
 _has_scheme = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*:").match
+_usual_sip = re.compile(
+    r"(sips?):(?:([A-Za-z0-9_.!~*'()&=+$,-]+)@)?([A-Za-z0-9.:-]+)((?:;[a-z0-9.-]+(?:=[A-Za-z0-9_.-]+)?)*)"
+).fullmatch
 _is_host = re.compile(r"[a-z0-9_](?:[a-z0-9_.-]*[a-z0-9_.])?").fullmatch
 _is_numeric = re.compile(r"(?:.*\.)?(?:[0-9]+|0x[0-9a-f]*)\.?").fullmatch
 _is_port = re.compile(r"[0-9]{1,5}").fullmatch
 _is_text = re.compile(r'[^\s\x00-\x1f\x7f"<>@\\]*').fullmatch
+_has_control = re.compile(r"[\s\x00-\x1f\x7f]").search
 _bad_escape = re.compile(r"%(?![0-9A-Fa-f]{2})").search
 _visual_separators = str.maketrans("", "", "-.()")
 _is_number = re.compile(r"\+[0-9]+|[0-9A-Fa-f*#]+").fullmatch
@@ -116,17 +121,12 @@ def parse_uri(text: str) -> SipUri:
 
     The last 2048 texts are remembered: a call says the same URI many times.
     """
-    if len(text) > MAX_URI_CHARS:
-        raise PeerFault(414, "Request-URI Too Long", "RFC 3261 21.4.12")
-    scheme, _, rest = text.partition(":")
-    scheme = scheme.lower()
-    if scheme in ("sip", "sips"):
-        return _parse_sip(scheme, rest)
-    if scheme == "tel":
-        return _parse_tel(rest)
-    if _has_scheme(text):
-        raise PeerFault(416, "Unsupported URI Scheme", "RFC 3261 8.2.2.1")
-    raise _malformed("RFC 3261 25.1 SIP-URI")
+    match = _usual_sip(text)
+    if match is not None and len(text) <= MAX_URI_CHARS:
+        scheme, user, hostport, params = match.groups()
+        host, port = parse_hostport(hostport)
+        return SipUri(scheme, user or "", host, port, "", _params(params.split(";")[1:]) if params else {})
+    return _parse_uri_carefully(text)
 
 
 def equivalent(a: SipUri | str, b: SipUri | str) -> bool:
@@ -148,8 +148,11 @@ def equivalent(a: SipUri | str, b: SipUri | str) -> bool:
     )
 
 
+@functools.lru_cache(maxsize=1024)
 def parse_hostport(text: str) -> tuple[str, int | None]:
     """`host`, `host:port` or `[v6]:port` as (lower-case host, port). Raises PeerFault(400)."""
+    if len(text) > _LONGEST_HOSTPORT:
+        raise _malformed("RFC 1035 2.3.4")
     if text[:1] == "[":
         inside, bracket, after = text[1:].partition("]")
         if not bracket or (after and after[0] != ":"):
@@ -162,6 +165,13 @@ def parse_hostport(text: str) -> tuple[str, int | None]:
     if _is_numeric(name):
         _check_ipv4(name)
     return name, _port(port) if colon else None
+
+
+def is_uri_text(text: str) -> bool:
+    """True when `text` could be a URI: one word that keeps inside its angle brackets."""
+    if not text or " " in text or "<" in text or ">" in text or '"' in text:
+        return False
+    return text.isprintable() or not _has_control(text)
 
 
 def unescape(text: str) -> str:
@@ -186,6 +196,20 @@ def _same_params(a: Mapping[str, str | None], b: Mapping[str, str | None]) -> bo
 def _headers_of(text: str) -> list[tuple[str, str]]:
     pairs = [pair.partition("=") for pair in text.split("&")] if text else []
     return sorted((unquote(name).lower(), unquote(value)) for name, _, value in pairs)
+
+
+def _parse_uri_carefully(text: str) -> SipUri:
+    if len(text) > MAX_URI_CHARS:
+        raise PeerFault(414, "Request-URI Too Long", "RFC 3261 21.4.12")
+    scheme, _, rest = text.partition(":")
+    scheme = scheme.lower()
+    if scheme in ("sip", "sips"):
+        return _parse_sip(scheme, rest)
+    if scheme == "tel":
+        return _parse_tel(rest)
+    if _has_scheme(text):
+        raise PeerFault(416, "Unsupported URI Scheme", "RFC 3261 8.2.2.1")
+    raise _malformed("RFC 3261 25.1 SIP-URI")
 
 
 def _parse_sip(scheme: str, rest: str) -> SipUri:

@@ -50,10 +50,13 @@ def make_password() -> str:
 
 
 async def ensure_demo(store: ConfigStore, settings: Settings) -> tuple[DemoPhone, ...]:
-    """Make the demonstration in a new database; give its phones as long as their file is there."""
+    """Make the demonstration in a new database; give its phones as long as their file is there.
+
+    With `database.demo` off nothing is made.
+    """
     snapshot = await store.load_snapshot()
     file = settings.demo_passwords_file
-    if snapshot.version == 0:
+    if snapshot.version == 0 and settings.database.demo:
         passwords = {number: make_password() for number, _ in PHONES}
         _write(file, passwords)
         await store.apply(_changes(passwords, settings), by="first start")

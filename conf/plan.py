@@ -273,10 +273,10 @@ class Planner:
         self._touch(kind, "remove", tenant.id, change.number)
 
     def _must_be_free(self, tenant: KnownTenant, number: str, where: str) -> None:
-        for kind, known in (("extension", self.book.extensions), ("service", self.book.services)):
+        for kind, known in (("an extension", self.book.extensions), ("a service", self.book.services)):
             if (tenant.id, number) in known:
                 raise SettingsError(
-                    where, f"{number} is taken by a {kind}", "Choose another number, or remove that one."
+                    where, f"{number} is taken by {kind}", "Choose another number, or remove that one."
                 )
 
     def _must_be_there(

@@ -32,6 +32,7 @@ Listens = Annotated[tuple[Annotated[Listen, BeforeValidator(_listen)], ...], Bef
 Networks = Annotated[tuple[Annotated[Network, BeforeValidator(_network)], ...], BeforeValidator(words)]
 Ports = Annotated[PortRange, BeforeValidator(_ports)]
 Words = Annotated[tuple[str, ...], BeforeValidator(words)]
+PRIVATE_NETWORKS = ("10.0.0.0/8", "172.16.0.0/12", "192.168.0.0/16", "127.0.0.0/8", "::1/128", "fc00::/7")
 Algorithm = Literal["SHA-256", "SHA-512-256", "MD5"]
 
 
@@ -73,6 +74,10 @@ class Sip(Section):
     t4_ms: int = Field(
         5000, ge=500, le=60000, description="SIP timer T4, how long a message stays in the network."
     )
+    local_networks: Networks = Field(
+        tuple(map(parse_network, PRIVATE_NETWORKS)),
+        description="Peers in these are told the server's own address in place of advertised_host.",
+    )
     trusted_networks: Networks = Field(
         (),
         description="Networks whose identity headers (RFC 3325) are believed, besides those of trunks.",
@@ -104,6 +109,12 @@ class Sip(Section):
     tls_client_ca: Path | None = Field(
         None,
         description="PEM file of authorities; when set, TLS clients must have a certificate from one.",
+    )
+    tls_verify: bool = Field(
+        True, description="Servers that Jackfield connects to by TLS must have a valid certificate."
+    )
+    tls_ca: Path | None = Field(
+        None, description="PEM file of the authorities for tls_verify. Empty: those of the system."
     )
 
     @property
@@ -173,6 +184,9 @@ class Database(Section):
         "",
         pattern=r"^$|^(sqlite|postgresql)(\+\w+)?://",
         description="postgresql://user:password@host/name or sqlite:///path. Empty: jackfield.db in var.",
+    )
+    demo: bool = Field(
+        True, description="A new database gets a demonstration: a tenant, four extensions, two services."
     )
 
 
@@ -303,6 +317,14 @@ class Settings(BaseSettings):
     @property
     def key_file(self) -> Path:
         return self.security.key_file or self.paths.var / "secret.key"
+
+    @property
+    def tls_certificate_file(self) -> Path:
+        return self.sip.tls_certificate or self.paths.var / "tls-certificate.pem"
+
+    @property
+    def tls_key_file(self) -> Path:
+        return self.sip.tls_key or self.paths.var / "tls-key.pem"
 
     @property
     def registrations_file(self) -> Path:

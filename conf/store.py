@@ -24,7 +24,7 @@ from conf.nudges import nudges
 from conf.offloop import LoopThread
 from conf.settings import Settings
 from conf.snapshot import Snapshot
-from conf.vault import Vault, add_key, open_vault
+from conf.vault import UnknownKey, Vault, add_key, open_vault
 
 
 class LoggedChange(msgspec.Struct, frozen=True):
@@ -113,6 +113,13 @@ class ConfigStore:
     # ---------------------------------------------------------------- on the other thread
 
     async def _read(self, old: Snapshot | None) -> Snapshot:
+        try:
+            return await self._read_with_keys(old)
+        except UnknownKey:  # another process may have added one since
+            self._vault = open_vault(self._key_file, may_make=False)
+            return await self._read_with_keys(old)
+
+    async def _read_with_keys(self, old: Snapshot | None) -> Snapshot:
         async with reading(self._engine) as connection:
             if old is None:
                 return await reader.read_all(connection, self._vault)
@@ -132,7 +139,7 @@ class ConfigStore:
         async with reading(self._engine) as connection:
             rows = (await connection.execute(query)).all()
         return [
-            LoggedChange(row.version, row.kind, row.action, row.tenant_id, row.name, row.at, row.by)
+            LoggedChange(row.version, row.kind, row.action, row.tenant_id, row.name, _aware(row.at), row.by)
             for row in rows
         ]
 
@@ -191,6 +198,11 @@ class Watch:
     def _hand_over(self, snapshot: Snapshot) -> None:
         if self in self._store._watches:
             self._callback(snapshot)
+
+
+def _aware(at: dt.datetime) -> dt.datetime:
+    """SQLite gives UTC back without saying that it is."""
+    return at if at.tzinfo else at.replace(tzinfo=dt.UTC)
 
 
 async def _prepare(url: str, key_file: Path) -> tuple[AsyncEngine, Vault]:

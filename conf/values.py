@@ -136,6 +136,6 @@ def _literal(host: str, text: str) -> str:
 
 
 def _port(port: str, text: str) -> int:
-    if not port.isdecimal() or not 1 <= int(port) <= 65535:
-        raise ValueError(f'"{text}": "{port}" is not a port between 1 and 65535')
+    if not port.isdecimal() or int(port) > 65535:
+        raise ValueError(f'"{text}": "{port}" is not a port between 1 and 65535 (or 0, any free one)')
     return int(port)

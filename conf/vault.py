@@ -25,6 +25,10 @@ ID_BYTES = 4
 NONCE_BYTES = 12
 
 
+class UnknownKey(SettingsError):
+    """A secret names a key that is not at hand: a wrong key file, or one that has grown since."""
+
+
 class Vault:
     """Seals with the newest key, opens with the one that the sealed value names."""
 
@@ -51,7 +55,7 @@ class Vault:
         name = sealed[:ID_BYTES]
         cipher = self._ciphers.get(name)
         if cipher is None:
-            raise SettingsError(
+            raise UnknownKey(
                 self._where,
                 f"the secrets in the database were encrypted with key {name.hex()}, which is not here",
                 "Put back the key file that belongs to this database, from your backup.",

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Mapping
+from collections.abc import AsyncIterator, Callable, Mapping
 
 import pytest
 
+from tests.phone.street import Street
 from tests.virtual_loop import VirtualLoop
 
 
@@ -16,3 +17,13 @@ def pytest_asyncio_loop_factories(
     if item.get_closest_marker("wire"):
         return {"real": asyncio.new_event_loop}
     return {"virtual": VirtualLoop}
+
+
+@pytest.fixture
+async def street() -> AsyncIterator[Street]:
+    """Ends by checking that nobody complained and that no address is still open."""
+    street = Street()
+    yield street
+    street.close()
+    assert street.complaints() == []
+    assert street.network.attached == frozenset()

@@ -22,15 +22,16 @@ import uvloop
 from media.client import MediaClient
 
 from conf.bindings_store import BindingsStore
+from conf.demo import DemoPhone
 from conf.faults import SettingsError, Unavailable
 from conf.load import load_settings
 from conf.settings import Settings
-from conf.snapshot import Snapshot
+from conf.snapshot import Snapshot, TenantId
 from conf.store import ConfigStore
 from jackfield.addresses import MediaHosts
 from jackfield.calllog import CallLog
-from jackfield.certificates import tls_settings
 from jackfield.engine import Engine
+from jackfield.first_start import open_configuration
 from jackfield.logs import configure_logs
 from jackfield.wiring import build_engine
 from media import messages as media
@@ -38,7 +39,7 @@ from pbx.appcalls import AppCommand, AppDone, LiveCall, drive
 from pbx.apps import APPS
 from pbx.board import AppNews, NewSnapshot, SaveBindings, StartApp
 from sipcore import events as sip
-from sipcore.aio import EarliestTimer, Limits, Listen, ListenError, Resolver, Transports
+from sipcore.aio import EarliestTimer, Limits, Listen, ListenError, Resolver, TlsSettings, Transports
 from sipcore.flow import Address, Flow, Transport
 
 log = structlog.get_logger("engine")
@@ -56,8 +57,9 @@ OUT_OF_ORDER = 1
 class Process:
     """One engine with its surroundings: implements `jackfield.engine.Outside`."""
 
-    def __init__(self, settings: Settings) -> None:
+    def __init__(self, settings: Settings, *, greet: bool) -> None:
         self.settings = settings
+        self._greet = greet
         self.loop = asyncio.get_running_loop()
         self.stop = asyncio.Event()
         self._apps: dict[int, tuple[LiveCall, asyncio.Task[None]]] = {}
@@ -65,13 +67,16 @@ class Process:
         self._resolving: set[asyncio.Task[None]] = set()
         self.faults: dict[str, int] = {}
         sip_settings = settings.sip
-        tls = tls_settings(settings)
+        client_ca = str(sip_settings.tls_client_ca or "")
+        tls = TlsSettings(
+            str(settings.tls_certificate_file), str(settings.tls_key_file), client_ca, bool(client_ca)
+        )
         listens = [
             Listen(
-                Transport(each.transport.upper()),
+                Transport(each.transport),
                 each.host,
                 each.port,
-                tls if each.transport in ("tls", "wss") else None,
+                tls if each.transport in ("TLS", "WSS") else None,
             )
             for each in sip_settings.listeners
         ]
@@ -93,18 +98,18 @@ class Process:
 
     async def run(self) -> None:
         """From the first line of the configuration to the last flush."""
-        store = await ConfigStore.open(self.settings)
+        store, phones = await open_configuration(self.settings)
         try:
             snapshot = await store.load_snapshot()
             self.bindings = BindingsStore(self.settings.registrations_file)
             try:
-                await self._serve(store, snapshot)
+                await self._serve(store, snapshot, phones)
             finally:
                 self.bindings.close()
         finally:
             await store.close()
 
-    async def _serve(self, store: ConfigStore, snapshot: Snapshot) -> None:
+    async def _serve(self, store: ConfigStore, snapshot: Snapshot, phones: tuple[DemoPhone, ...]) -> None:
         now, source = monotonic(), random.SystemRandom()
         self.engine = build_engine(
             self.settings,
@@ -126,15 +131,21 @@ class Process:
         self.timer = EarliestTimer(self.loop, self._wake)
         await self._join_media(now)
         for key, payload in self.bindings.load_all().items():
-            self.engine.switchboard.registrations.restore(key, payload, time.time())
+            self.engine.switchboard.registrations.restore((TenantId(key[0]), key[1]), payload, time.time())
         await self.transports.start()
         self._sweep()
-        async with store.watch(self._new_snapshot, self._configuration_away):
-            gc.collect()
-            gc.freeze()
-            gc.disable()
-            log.info("ready", listening=[f"{t} {a[0]}:{a[1]}" for t, a in self.transports.local_addresses()])
-            await self.stop.wait()
+        watch = store.watch(self._new_snapshot, self._configuration_away)
+        # What lives now lives on: kept out of the collector's sight; calls make no cycles of their own.
+        gc.collect()
+        gc.freeze()
+        gc.disable()
+        log.info("ready", listening=[f"{t} {a[0]}:{a[1]}" for t, a in self.transports.local_addresses()])
+        if self._greet:
+            own = self._local_for(Transport.UDP, SOMEWHERE)
+            addresses = () if own is None else (own[0],)
+            print(welcome(self.settings, snapshot, phones, addresses), flush=True)  # noqa: T201
+        await self.stop.wait()
+        await watch.close()
         self._sweeping.cancel()
         await self._say_goodbye()
         await self.transports.close()
@@ -149,7 +160,7 @@ class Process:
             async with asyncio.timeout(MEDIA_READY_S):
                 memos = await self._memos
         except TimeoutError:
-            raise Unavailable("media (its process did not answer)") from None
+            raise Unavailable("media", "its process did not answer") from None
         self.engine.restore(memos, now)
         if memos.memos:
             log.info("took up calls from before", calls=len(memos.memos))
@@ -272,8 +283,8 @@ class Process:
         return ("::" if ":" in remote[0] else "0.0.0.0", 0) if local is None else local  # noqa: S104
 
 
-async def _run(settings: Settings) -> int:
-    process = Process(settings)
+async def _run(settings: Settings, *, greet: bool) -> int:
+    process = Process(settings, greet=greet)
     loop = asyncio.get_running_loop()
     for number in (signal.SIGINT, signal.SIGTERM):
         loop.add_signal_handler(number, process.stop.set)
@@ -281,12 +292,12 @@ async def _run(settings: Settings) -> int:
     return 0
 
 
-def run(settings: Settings) -> int:
+def run(settings: Settings, *, greet: bool = False) -> int:
     """Run the engine; the exit code: 0 after an ordered end, 2 when the operator must mend something."""
     configure_logs(settings.log.level, settings.log.format)
     try:
         with asyncio.Runner(loop_factory=uvloop.new_event_loop) as loop:
-            return loop.run(_run(settings))
+            return loop.run(_run(settings, greet=greet))
     except (SettingsError, ListenError) as problem:
         print(f"jackfield: {problem}", file=sys.stderr)  # noqa: T201  one clear line for a person
         return SETTINGS_FAULT
@@ -298,13 +309,14 @@ def run(settings: Settings) -> int:
 def main() -> int:
     parser = argparse.ArgumentParser(description="Jackfield's call engine; `jackfield run` starts it")
     parser.add_argument("--config", type=Path, default=None)
+    parser.add_argument("--greet", action="store_true", help="print what to dial once calls can be made")
     arguments = parser.parse_args()
     try:
         settings = load_settings(arguments.config)
     except SettingsError as problem:
         print(f"jackfield: {problem}", file=sys.stderr)  # noqa: T201
         return SETTINGS_FAULT
-    return run(settings)
+    return run(settings, greet=arguments.greet)
 
 
 if __name__ == "__main__":

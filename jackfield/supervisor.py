@@ -85,6 +85,7 @@ class Supervisor:
                 "-m",
                 "jackfield.engine_process",
                 *(("--config", str(config)) if config else ()),
+                "--greet",
             ],
         )
 
@@ -114,6 +115,7 @@ class Supervisor:
             await child.start()
             assert child.process is not None
             started = loop.time()
+            child.command = [part for part in child.command if part != "--greet"]
             code = await child.process.wait()
             if self._stop.is_set():
                 return

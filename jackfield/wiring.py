@@ -5,7 +5,6 @@ Only the entry point and the tests import this module.
 
 from __future__ import annotations
 
-from sipcore.registrar import RegistrarLimits
 from sipcore.stack import Stack
 
 from conf.settings import Settings
@@ -20,6 +19,7 @@ from sipcore.digest import DigestServer
 from sipcore.faces import SourceFor
 from sipcore.flow import Transport
 from sipcore.identifiers import RandomSource
+from sipcore.registrar import Limits as RegistrarLimits
 from sipcore.settings import Local, StackSettings
 from sipcore.timers import Timers
 
@@ -29,7 +29,7 @@ def stack_settings(settings: Settings, *, strict: bool = False) -> StackSettings
     sip = settings.sip
     return StackSettings(
         locals=tuple(
-            Local(Transport(each.transport.upper()), each.host, each.port, sip.advertised_host)
+            Local(Transport(each.transport), each.host, each.port, sip.advertised_host)
             for each in sip.listeners
         ),
         local_networks=sip.trusted_networks,

@@ -9,12 +9,12 @@ from __future__ import annotations
 from itertools import groupby
 
 import msgspec
-from sipcore.registrar import Binding, Limits, Outcome, register
 
 from conf.snapshot import TenantId
 from pbx.board import SaveBindings, Target
 from sipcore.flow import Flow
 from sipcore.message import Request
+from sipcore.registrar import Binding, Limits, Outcome, register
 
 Key = tuple[TenantId, str]
 _encode = msgspec.msgpack.Encoder().encode
@@ -24,19 +24,23 @@ _decode = msgspec.msgpack.Decoder(tuple[Binding, ...]).decode
 class Registrations:
     """Bindings by extension. Times are wall-clock epoch seconds, because they outlive the process."""
 
-    __slots__ = ("_bindings",)
+    __slots__ = ("_bindings", "_limits")
 
-    def __init__(self) -> None:
+    def __init__(self, limits: Limits) -> None:
+        self._limits = limits
         self._bindings: dict[Key, tuple[Binding, ...]] = {}
 
     def __len__(self) -> int:
         return len(self._bindings)
 
     def register(
-        self, key: Key, request: Request, flow: Flow, limits: Limits, wall_now: float
+        self, key: Key, request: Request, flow: Flow, max_contacts: int, wall_now: float
     ) -> tuple[Outcome, SaveBindings | None]:
         """Apply a REGISTER of an authenticated extension; the second value is what to keep, if it changed."""
         before = self._bindings.get(key, ())
+        limits = self._limits
+        if max_contacts != limits.max_contacts:
+            limits = msgspec.structs.replace(limits, max_contacts=max_contacts)
         outcome = register(request, flow, before, limits, wall_now)
         if outcome.bindings == before:
             return outcome, None

@@ -21,7 +21,7 @@ MediaCallId = NewType("MediaCallId", int)
 
 
 class Payload(msgspec.Struct, frozen=True, array_like=True, gc=False):
-    """One codec of an m-line: an a=rtpmap with its payload type. `name` is lower case; telephone-event is one too."""
+    """One codec of an m-line, telephone-event too: an a=rtpmap with its payload type. `name` in lower case."""
 
     payload_type: int
     name: str
@@ -72,7 +72,10 @@ class Negotiated(msgspec.Struct, frozen=True, array_like=True, tag=3):
 
 
 class Hear(msgspec.Struct, frozen=True, array_like=True, tag=4, gc=False):
-    """Draw the edge: `listener` hears `speaker`. Drawing it twice changes nothing. A port may hear itself (echo)."""
+    """Draw the edge: `listener` hears `speaker`. A port may hear itself (echo). Twice changes nothing.
+
+    A listener with several edges hears the newest one whose speaker sends.
+    """
 
     listener: int
     speaker: int
@@ -92,7 +95,10 @@ class ClosePort(msgspec.Struct, frozen=True, array_like=True, tag=6, gc=False):
 
 
 class OpenTone(msgspec.Struct, frozen=True, array_like=True, tag=7):
-    """A port that only speaks: a sine of `frequency_hz` at `level_dbov` (0 is full scale sine), G.711 to each listener."""
+    """A port that only speaks: a sine of `frequency_hz` at `level_dbov` (0: it just reaches full scale).
+
+    Heard by ports that accept PCMU or PCMA at 8 kHz, in frames of 20 ms.
+    """
 
     port: int
     call: int
@@ -151,7 +157,8 @@ class Started(msgspec.Struct, frozen=True, array_like=True, tag=103):
 class Digit(msgspec.Struct, frozen=True, array_like=True, tag=104):
     """A telephone-event (RFC 4733) heard at `port`: once when it begins and once when it ends.
 
-    `duration_ms` is 0 at the beginning. A lost end is made up after a silence of the event.
+    `digit` is one of 0-9, *, #, A-D and "flash". `duration_ms` is 0 at the beginning. A lost end is made
+    up after a silence of the event.
     """
 
     port: int
@@ -169,7 +176,7 @@ class Silent(msgspec.Struct, frozen=True, array_like=True, tag=105):
 
 
 class Report(msgspec.Struct, frozen=True, array_like=True, tag=106):
-    """What went through a port so far. `received_*`: from its peer to us; `remote_*`: what its peer said in RTCP."""
+    """What went through a port so far. `received_*`: from its peer; `remote_*`: as the peer said in RTCP."""
 
     port: int
     closed: bool
@@ -185,7 +192,7 @@ class Report(msgspec.Struct, frozen=True, array_like=True, tag=106):
     remote_lost_packets: int
     remote_jitter_ms: float
     refused_packets: int
-    """foreign or malformed packets that were dropped"""
+    """dropped: foreign, malformed, or of a codec that a listener does not accept"""
     codec: str
     clock_s: float
 
@@ -198,13 +205,23 @@ class Memos(msgspec.Struct, frozen=True, array_like=True, tag=107):
 
 
 class Refused(msgspec.Struct, frozen=True, array_like=True, tag=108):
-    """A command that made no sense (unknown port, unknown tag): our bug or a version mismatch. Logged, never fatal."""
+    """A command that made no sense (unknown port, unknown tag): our bug or another version. Never fatal."""
 
     tag: int
     why: str
 
 
 Command = (
-    Hello | OpenPort | Negotiated | Hear | Unhear | ClosePort | OpenTone | KeepMemo | DropMemo | AskMemos | AskReport
+    Hello
+    | OpenPort
+    | Negotiated
+    | Hear
+    | Unhear
+    | ClosePort
+    | OpenTone
+    | KeepMemo
+    | DropMemo
+    | AskMemos
+    | AskReport
 )
 Event = Welcome | PortFailed | Started | Digit | Silent | Report | Memos | Refused

@@ -1,8 +1,197 @@
-//! The only module that knows Python.
+//! The only module that knows Python: the media process's entry, the core for tests in virtual time, the load.
+
+use std::cell::RefCell;
+use std::net::{IpAddr, SocketAddr};
+use std::path::PathBuf;
+use std::rc::Rc;
 
 use pyo3::prelude::*;
+use pyo3::types::PyBytes;
+
+use crate::control::{Control, Step};
+use crate::engine::{self, Settings};
+use crate::messages::{Command, Event, write_frame};
+use crate::ports::Ports;
+use crate::stream::{Component, Door};
+use crate::time::{Micros, SECOND, from_seconds, to_seconds};
+
+/// Run a media process until SIGTERM or SIGINT. Blocks, without the interpreter lock.
+///
+/// Listens for one engine at a time on the Unix socket `socket_path`; raises OSError when it cannot.
+#[pyfunction]
+#[pyo3(signature = (socket_path, first_rtp_port, last_rtp_port, workers, silence_s = 15.0))]
+fn serve(
+    py: Python<'_>,
+    socket_path: PathBuf,
+    first_rtp_port: u16,
+    last_rtp_port: u16,
+    workers: usize,
+    silence_s: f64,
+) -> PyResult<()> {
+    let silence = from_seconds(silence_s);
+    let workers = workers.clamp(1, 256);
+    let settings = Settings { socket: socket_path, first_rtp_port, last_rtp_port, workers, silence };
+    Ok(py.detach(|| engine::serve(&settings))?)
+}
+
+/// A datagram as it left: the local port that sent it, and where to.
+type Sent = (u16, SocketAddr, Vec<u8>);
+
+/// Stands for a stream's two sockets.
+#[derive(Clone)]
+struct Outbox {
+    local: SocketAddr,
+    sent: Rc<RefCell<Vec<Sent>>>,
+}
+
+impl Door for Outbox {
+    fn send(&self, component: Component, to: SocketAddr, data: &[u8]) {
+        let port = self.local.port() + u16::from(component == Component::Rtcp);
+        self.sent.borrow_mut().push((port, to, data.to_vec()));
+    }
+}
+
+/// The media core without sockets, threads and clock: the same code as in the process, in virtual time.
+///
+/// `now` is monotonic seconds. Frames have their length in front, as on the control socket.
+#[pyclass(unsendable)]
+struct Core {
+    control: Control,
+    workers: Vec<Ports<Outbox>>,
+    sent: Rc<RefCell<Vec<Sent>>>,
+    /// The port that is bound to each address.
+    bound: std::collections::HashMap<SocketAddr, (u32, Component)>,
+    events: Vec<Event>,
+}
+
+#[pymethods]
+impl Core {
+    #[new]
+    #[pyo3(signature = (first_rtp_port = 20000, last_rtp_port = 29999, workers = 1, seed = 1, silence_s = 15.0))]
+    fn new(first_rtp_port: u16, last_rtp_port: u16, workers: usize, seed: u64, silence_s: f64) -> Self {
+        let ports =
+            |number| Ports::new(number as u16, seed + number as u64, from_seconds(silence_s), 100 * SECOND);
+        Self {
+            control: Control::new(first_rtp_port, last_rtp_port, workers),
+            workers: (0..workers).map(ports).collect(),
+            sent: Rc::default(),
+            bound: std::collections::HashMap::new(),
+            events: Vec::new(),
+        }
+    }
+
+    /// Take one frame of an engine.
+    fn handle_frame(&mut self, frame: &[u8], now: f64) {
+        let steps = self.control.handle(frame.get(4..).unwrap_or_default());
+        self.perform(steps, from_seconds(now));
+    }
+
+    /// The engine's connection is gone.
+    fn disconnected(&mut self, now: f64) {
+        self.control.disconnected(from_seconds(now));
+    }
+
+    /// A datagram came; what was sent because of it, and whatever else was not yet taken.
+    fn receive<'py>(
+        &mut self,
+        py: Python<'py>,
+        local: (IpAddr, u16),
+        source: (IpAddr, u16),
+        data: &[u8],
+        now: f64,
+    ) -> Vec<(u16, String, u16, Bound<'py, PyBytes>)> {
+        if let Some((port, component)) = self.bound.get(&local.into()).copied() {
+            let mut data = data.to_vec();
+            for worker in &mut self.workers {
+                worker.receive(port, component, source.into(), &mut data, from_seconds(now));
+            }
+        }
+        self.take_sends(py)
+    }
+
+    /// What was sent since this was last asked, as (local port, host, port, data).
+    fn take_sends<'py>(&mut self, py: Python<'py>) -> Vec<(u16, String, u16, Bound<'py, PyBytes>)> {
+        let sent = std::mem::take(&mut *self.sent.borrow_mut());
+        let told = |(local, to, data): Sent| (local, to.ip().to_string(), to.port(), PyBytes::new(py, &data));
+        sent.into_iter().map(told).collect()
+    }
+
+    /// Do all that is due.
+    fn tick(&mut self, now: f64) {
+        let now = from_seconds(now);
+        let steps = self.control.tick(now);
+        self.perform(steps, now);
+        self.workers.iter_mut().for_each(|worker| worker.tick(now));
+    }
+
+    /// When `tick` is next due.
+    fn next_deadline(&mut self) -> Option<f64> {
+        let workers = self.workers.iter_mut().filter_map(Ports::next_deadline);
+        workers.chain(self.control.next_deadline()).min().map(to_seconds)
+    }
+
+    /// One frame with what happened since this was last asked.
+    fn take_events<'py>(&mut self, py: Python<'py>) -> Bound<'py, PyBytes> {
+        for worker in &mut self.workers {
+            self.events.extend(worker.take_events());
+        }
+        PyBytes::new(py, &write_frame(&std::mem::take(&mut self.events)))
+    }
+}
+
+impl Core {
+    fn perform(&mut self, steps: Vec<Step>, now: Micros) {
+        for step in steps {
+            match step {
+                Step::Order { worker, command } => self.order(worker, &command, now),
+                Step::Move { from, to, ports } => {
+                    let moving =
+                        self.workers.get_mut(from).map(|worker| worker.release(&ports)).unwrap_or_default();
+                    if let Some(worker) = self.workers.get_mut(to) {
+                        worker.adopt(moving);
+                    }
+                }
+                Step::Tell(event) => self.events.push(event),
+                Step::HangUp => self.control.disconnected(now),
+            }
+        }
+    }
+
+    fn order(&mut self, worker: usize, command: &Command, now: Micros) {
+        match *command {
+            Command::OpenPort { port, local, .. } => self.open(worker, port, local),
+            Command::ClosePort { port } => {
+                self.bound.retain(|_, (bound, _)| *bound != port);
+                self.pass_on(worker, command, now);
+            }
+            _ => self.pass_on(worker, command, now),
+        }
+    }
+
+    fn pass_on(&mut self, worker: usize, command: &Command, now: Micros) {
+        if let Some(worker) = self.workers.get_mut(worker) {
+            worker.command(command, now);
+        }
+    }
+
+    fn open(&mut self, worker: usize, port: u32, local: SocketAddr) {
+        let next = SocketAddr::new(local.ip(), local.port().wrapping_add(1));
+        if self.bound.contains_key(&local) || self.bound.contains_key(&next) {
+            self.control.port_failed(port);
+            self.events.push(Event::PortFailed { port, why: "Address already in use".to_owned() });
+            return;
+        }
+        self.bound.insert(local, (port, Component::Rtp));
+        self.bound.insert(next, (port, Component::Rtcp));
+        if let Some(worker) = self.workers.get_mut(worker) {
+            worker.open(port, local, Outbox { local, sent: self.sent.clone() });
+        }
+    }
+}
 
 #[pymodule]
 fn _core(m: &Bound<'_, PyModule>) -> PyResult<()> {
-    m.add("VERSION", env!("CARGO_PKG_VERSION"))
+    m.add("VERSION", env!("CARGO_PKG_VERSION"))?;
+    m.add_function(wrap_pyfunction!(serve, m)?)?;
+    m.add_class::<Core>()
 }

@@ -1,0 +1,32 @@
+"""The Rust core as Python sees it."""
+
+from typing import final
+
+VERSION: str
+
+def serve(
+    socket_path: str, first_rtp_port: int, last_rtp_port: int, workers: int, silence_s: float = 15.0
+) -> None:
+    """Run a media process until SIGTERM or SIGINT. Blocks, without the interpreter lock. Raises OSError."""
+
+@final
+class Core:
+    """The media core without sockets, threads and clock, for tests; `now` is monotonic seconds."""
+
+    def __init__(
+        self,
+        first_rtp_port: int = 20000,
+        last_rtp_port: int = 29999,
+        workers: int = 1,
+        seed: int = 1,
+        silence_s: float = 15.0,
+    ) -> None: ...
+    def handle_frame(self, frame: bytes, now: float) -> None: ...
+    def disconnected(self, now: float) -> None: ...
+    def receive(
+        self, local: tuple[str, int], source: tuple[str, int], data: bytes, now: float
+    ) -> list[tuple[int, str, int, bytes]]: ...
+    def take_sends(self) -> list[tuple[int, str, int, bytes]]: ...
+    def tick(self, now: float) -> None: ...
+    def next_deadline(self) -> float | None: ...
+    def take_events(self) -> bytes: ...

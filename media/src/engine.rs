@@ -1,0 +1,364 @@
+//! The media process: workers, and the control thread that listens to one engine at a time.
+
+use std::io::{self, Read, Write};
+use std::os::unix::net::{UnixListener, UnixStream};
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
+use std::thread::JoinHandle;
+use std::time::Duration;
+
+use rustix::fs::Mode;
+use rustix::process::{Resource, Rlimit, getrlimit, setrlimit, umask};
+
+use crate::control::{Control, Step};
+use crate::io::{Bell, NOTHING, Poller, Sockets, epoch, now, stop_signals};
+use crate::messages::{Command, Event, PortId, write_frame};
+use crate::ports::{Port, Ports};
+use crate::random::Random;
+use crate::time::Micros;
+use crate::worker::{Task, Worker};
+
+/// Orders under way to one worker, and batches of events under way from all.
+const QUEUE: usize = 4096;
+const LONGEST_FRAME: usize = 16 << 20;
+/// What may wait for an engine that does not read; beyond that statistics, then the engine, are let go.
+const STATISTICS_ROOM: usize = 4 << 20;
+const ROOM: usize = 64 << 20;
+const READ_AT_ONCE: usize = 256 << 10;
+
+const LISTENER: u64 = 0;
+const STOP: u64 = 1;
+const EVENTS: u64 = 2;
+const ENGINE: u64 = 3;
+
+pub struct Settings {
+    pub socket: PathBuf,
+    pub first_rtp_port: u16,
+    pub last_rtp_port: u16,
+    pub workers: usize,
+    pub silence: Micros,
+}
+
+struct WorkerHandle {
+    tasks: SyncSender<Task>,
+    bell: Arc<Bell>,
+    thread: JoinHandle<io::Result<()>>,
+}
+
+impl WorkerHandle {
+    fn order(&self, task: Task) {
+        // A worker that is gone has told why; its ports are beyond orders.
+        if self.tasks.send(task).is_ok() {
+            self.bell.ring();
+        }
+    }
+}
+
+/// The connection of an engine.
+struct Line {
+    stream: UnixStream,
+    heard: Vec<u8>,
+    /// Where in `heard` the next frame begins.
+    next: usize,
+    to_say: Vec<u8>,
+    said: usize,
+    hang_up: bool,
+}
+
+struct Engine {
+    control: Control,
+    workers: Vec<WorkerHandle>,
+    poller: Poller,
+    listener: UnixListener,
+    events: Receiver<Vec<Event>>,
+    events_bell: Arc<Bell>,
+    line: Option<Line>,
+}
+
+/// Serve engines until SIGTERM. Blocks.
+pub fn serve(settings: &Settings) -> io::Result<()> {
+    let stop = stop_signals()?;
+    raise_file_limit();
+    let listener = listen(&settings.socket)?;
+    let result = Engine::new(settings, listener).and_then(|engine| engine.run(&stop));
+    std::fs::remove_file(&settings.socket)?;
+    result
+}
+
+/// Each call has four sockets.
+fn raise_file_limit() {
+    let limit = getrlimit(Resource::Nofile);
+    let _ = setrlimit(Resource::Nofile, Rlimit { current: limit.maximum, maximum: limit.maximum });
+}
+
+/// Listen on `path`, for this user alone, in place of a socket that a dead process left there.
+fn listen(path: &Path) -> io::Result<UnixListener> {
+    if path.exists() {
+        if UnixStream::connect(path).is_ok() {
+            return Err(io::Error::new(io::ErrorKind::AddrInUse, "another media process listens there"));
+        }
+        std::fs::remove_file(path)?;
+    }
+    let before = umask(Mode::RWXG | Mode::RWXO | Mode::XUSR);
+    let listener = UnixListener::bind(path);
+    umask(before);
+    let listener = listener?;
+    listener.set_nonblocking(true)?;
+    Ok(listener)
+}
+
+impl Engine {
+    fn new(settings: &Settings, listener: UnixListener) -> io::Result<Self> {
+        let (to_control, events) = sync_channel(QUEUE);
+        let events_bell = Arc::new(Bell::new()?);
+        let mut random = Random::new(std::hash::BuildHasher::hash_one(&std::hash::RandomState::new(), 0));
+        let workers = (0..settings.workers).map(|number| {
+            let ports = Ports::new(number as u16, random.next(), settings.silence, epoch());
+            start_worker(number, ports, to_control.clone(), events_bell.clone())
+        });
+        let workers = workers.collect::<io::Result<Vec<_>>>()?;
+        let poller = Poller::new()?;
+        poller.watch(&listener, LISTENER)?;
+        poller.watch(&*events_bell, EVENTS)?;
+        let control = Control::new(settings.first_rtp_port, settings.last_rtp_port, settings.workers);
+        Ok(Self { control, workers, poller, listener, events, events_bell, line: None })
+    }
+
+    fn run(mut self, stop: &impl std::os::fd::AsFd) -> io::Result<()> {
+        self.poller.watch(stop, STOP)?;
+        let mut space = [NOTHING; 8];
+        loop {
+            let ready: Vec<u64> = {
+                let ready = self.poller.wait(&mut space, self.control.next_deadline())?;
+                ready.iter().map(|one| one.data.u64()).collect()
+            };
+            for number in ready {
+                match number {
+                    LISTENER => self.accept(),
+                    EVENTS => self.collect_events(),
+                    ENGINE => self.hear_engine(),
+                    _ => return self.stop(),
+                }
+            }
+            let steps = self.control.tick(now());
+            self.perform(steps);
+            self.write_out();
+        }
+    }
+
+    // ------------------------------------------------------------ the engine's connection
+
+    fn accept(&mut self) {
+        while let Ok((stream, _)) = self.listener.accept() {
+            if stream.set_nonblocking(true).is_err() {
+                continue;
+            }
+            self.let_go();
+            if self.poller.watch(&stream, ENGINE).is_ok() {
+                self.line = Some(Line {
+                    stream,
+                    heard: Vec::new(),
+                    next: 0,
+                    to_say: Vec::new(),
+                    said: 0,
+                    hang_up: false,
+                });
+            }
+        }
+    }
+
+    fn let_go(&mut self) {
+        if self.line.take().is_some() {
+            self.control.disconnected(now());
+        }
+    }
+
+    fn hear_engine(&mut self) {
+        let Some(line) = &mut self.line else { return };
+        let alive = line.read();
+        while let Some(body) = self.line.as_mut().and_then(Line::next_frame) {
+            let steps = self.control.handle(&body);
+            self.perform(steps);
+        }
+        if !alive || self.line.as_ref().is_some_and(Line::is_too_long) {
+            self.let_go();
+        }
+    }
+
+    fn tell(&mut self, event: &Event) {
+        self.tell_all(std::slice::from_ref(event));
+    }
+
+    fn tell_all(&mut self, events: &[Event]) {
+        let Some(line) = &mut self.line else { return };
+        let waiting = line.to_say.len() - line.said;
+        if waiting > STATISTICS_ROOM && events.iter().all(Event::is_statistics) {
+            return;
+        }
+        line.to_say.extend(write_frame(events));
+    }
+
+    fn write_out(&mut self) {
+        let Some(line) = &mut self.line else { return };
+        if line.said == line.to_say.len() && !line.hang_up {
+            return;
+        }
+        let alive = line.write();
+        let waiting = line.to_say.len() - line.said;
+        let over = line.hang_up && waiting == 0;
+        if !alive || over || waiting > ROOM {
+            self.let_go();
+            return;
+        }
+        let _ = self.poller.watch_writing(&line.stream, ENGINE, waiting > 0);
+    }
+
+    // ------------------------------------------------------------ workers
+
+    fn collect_events(&mut self) {
+        self.events_bell.hush();
+        while let Ok(events) = self.events.try_recv() {
+            for event in &events {
+                if let Event::PortFailed { port, .. } = event {
+                    self.control.port_failed(*port);
+                }
+            }
+            if self.control.has_engine() {
+                self.tell_all(&events);
+            }
+        }
+    }
+
+    fn perform(&mut self, steps: Vec<Step>) {
+        for step in steps {
+            match step {
+                Step::Order { worker, command: Command::OpenPort { port, local, .. } } => {
+                    match Sockets::open(local) {
+                        Ok(sockets) => self.order(worker, Task::Open { port, local, sockets }),
+                        Err(error) => self.failed_to_open(port, &error),
+                    }
+                }
+                Step::Order { worker, command } => self.order(worker, Task::Do(command)),
+                Step::Move { from, to, ports } => self.move_ports(from, to, ports),
+                Step::Tell(event) => self.tell(&event),
+                Step::HangUp => {
+                    if let Some(line) = &mut self.line {
+                        line.hang_up = true;
+                    }
+                }
+            }
+        }
+    }
+
+    fn failed_to_open(&mut self, port: PortId, error: &io::Error) {
+        self.control.port_failed(port);
+        self.tell(&Event::PortFailed { port, why: error.to_string() });
+    }
+
+    fn order(&self, worker: usize, task: Task) {
+        if let Some(worker) = self.workers.get(worker) {
+            worker.order(task);
+        }
+    }
+
+    /// Wait for the ports, so that later orders find them where they are sent.
+    fn move_ports(&self, from: usize, to: usize, ids: Vec<PortId>) {
+        let (hand_over, handed_over) = sync_channel::<Vec<Port<Sockets>>>(1);
+        self.order(from, Task::Release(ids, hand_over));
+        if let Ok(ports) = handed_over.recv() {
+            self.order(to, Task::Adopt(ports));
+        }
+    }
+
+    /// Close all ports, tell the engine what there is to tell, and end.
+    fn stop(mut self) -> io::Result<()> {
+        let steps = self.control.close_all();
+        self.perform(steps);
+        self.workers.iter().for_each(|worker| worker.order(Task::Stop));
+        let mut result = Ok(());
+        for worker in std::mem::take(&mut self.workers) {
+            let ended = worker.thread.join().unwrap_or_else(|_| Err(io::Error::other("a worker panicked")));
+            result = result.and(ended);
+        }
+        self.collect_events();
+        if let Some(line) = &mut self.line {
+            line.write_last_words();
+        }
+        result
+    }
+}
+
+fn start_worker(
+    number: usize,
+    ports: Ports<Sockets>,
+    events: SyncSender<Vec<Event>>,
+    events_bell: Arc<Bell>,
+) -> io::Result<WorkerHandle> {
+    let (tasks, inbox) = sync_channel(QUEUE);
+    let bell = Arc::new(Bell::new()?);
+    let worker = Worker::new(ports, inbox, bell.clone(), events, events_bell)?;
+    let thread = std::thread::Builder::new().name(format!("media-{number}")).stack_size(512 << 10);
+    Ok(WorkerHandle { tasks, bell, thread: thread.spawn(|| worker.run())? })
+}
+
+impl Line {
+    /// Read what has come; false when the engine is gone.
+    fn read(&mut self) -> bool {
+        self.heard.drain(..self.next);
+        self.next = 0;
+        let mut space = [0; 16 << 10];
+        let mut read = 0;
+        while read < READ_AT_ONCE {
+            match self.stream.read(&mut space) {
+                Ok(0) => return false,
+                Ok(count) => {
+                    read += count;
+                    self.heard.extend_from_slice(space.get(..count).unwrap_or_default());
+                }
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => break,
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+                Err(_) => return false,
+            }
+        }
+        true
+    }
+
+    fn frame_length(&self) -> Option<usize> {
+        self.heard.get(self.next..)?.first_chunk().map(|length| u32::from_be_bytes(*length) as usize)
+    }
+
+    fn is_too_long(&self) -> bool {
+        self.frame_length().is_some_and(|length| length > LONGEST_FRAME)
+    }
+
+    fn next_frame(&mut self) -> Option<Vec<u8>> {
+        let length = self.frame_length().filter(|length| *length <= LONGEST_FRAME)?;
+        let start = self.next + 4;
+        let frame = self.heard.get(start..start + length)?.to_vec();
+        self.next = start + length;
+        Some(frame)
+    }
+
+    /// Write what can be written; false when the engine is gone.
+    fn write(&mut self) -> bool {
+        while let Some(left) = self.to_say.get(self.said..).filter(|left| !left.is_empty()) {
+            match self.stream.write(left) {
+                Ok(count) => self.said += count,
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => return true,
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+                Err(_) => return false,
+            }
+        }
+        self.to_say.clear();
+        self.said = 0;
+        true
+    }
+
+    fn write_last_words(&mut self) {
+        let patience = Some(Duration::from_secs(1));
+        if self.stream.set_nonblocking(false).is_ok() && self.stream.set_write_timeout(patience).is_ok() {
+            self.write();
+        }
+    }
+}

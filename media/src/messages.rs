@@ -1,0 +1,321 @@
+//! What the engine and the media process say to each other: `media/messages.py` in Rust.
+//!
+//! `messages.py` is the contract; its field order is the wire's. Trailing fields with a default may be absent.
+
+use std::net::{IpAddr, SocketAddr};
+
+use crate::payload::Payload;
+use crate::wire::{Malformed, Read, Reader, Writer};
+
+pub const VERSION: u64 = 1;
+
+/// Payloads of one m-line that are looked at; more than this is a mistake or an attack.
+const MOST_PAYLOADS: usize = 64;
+
+pub type PortId = u32;
+pub type CallId = u64;
+
+#[derive(Debug, Clone, PartialEq)]
+pub struct Negotiated {
+    pub port: PortId,
+    pub remote_rtp: SocketAddr,
+    /// None where the peer gave no RTCP port.
+    pub remote_rtcp: Option<SocketAddr>,
+    pub peer_sends: bool,
+    pub peer_receives: bool,
+    pub receive: Vec<Payload>,
+    pub send: Vec<Payload>,
+    pub ptime_ms: u32,
+    pub udptl: bool,
+}
+
+#[derive(Debug, Clone, PartialEq)]
+pub enum Command {
+    Hello { version: u64, orphan_s: f64 },
+    OpenPort { port: PortId, call: CallId, local: SocketAddr },
+    Negotiated(Box<Negotiated>),
+    Hear { listener: PortId, speaker: PortId },
+    Unhear { listener: PortId, speaker: PortId },
+    ClosePort { port: PortId },
+    OpenTone { port: PortId, call: CallId, frequency_hz: f64, level_dbov: f64 },
+    KeepMemo { call: CallId, memo: Vec<u8> },
+    DropMemo { call: CallId },
+    AskMemos,
+    AskReport { port: PortId },
+}
+
+#[derive(Debug, Clone, PartialEq)]
+pub enum Event {
+    Welcome { first_rtp_port: u16, last_rtp_port: u16, workers: usize, open_ports: usize },
+    PortFailed { port: PortId, why: String },
+    Started { port: PortId, remote: SocketAddr, clock_s: f64 },
+    Digit { port: PortId, digit: &'static str, ended: bool, duration_ms: u32, clock_s: f64 },
+    Silent { port: PortId, silence_s: f64 },
+    Report(Box<Report>),
+    Memos { memos: Vec<(CallId, Vec<u8>)>, ports: Vec<(PortId, CallId, Option<SocketAddr>)> },
+    Refused { tag: u64, why: String },
+}
+
+#[derive(Debug, Clone, PartialEq, Default)]
+pub struct Report {
+    pub port: PortId,
+    pub closed: bool,
+    pub received_packets: u64,
+    pub received_bytes: u64,
+    pub sent_packets: u64,
+    pub sent_bytes: u64,
+    pub lost_packets: u64,
+    pub jitter_ms: f64,
+    pub round_trip_ms: f64,
+    pub mos: f64,
+    pub remote_lost_packets: u64,
+    pub remote_jitter_ms: f64,
+    pub refused_packets: u64,
+    pub codec: String,
+    pub clock_s: f64,
+}
+
+/// A command that could not be understood: the tag as far as it was readable, and what is wrong.
+pub type Fault = (u64, &'static str);
+
+impl Command {
+    /// Read one message.
+    pub fn read(message: &[u8]) -> Result<Self, Fault> {
+        let mut reader = Reader::new(message);
+        let fields = reader.array().map_err(|_| (0, "not an array"))?;
+        let tag = reader.uint().map_err(|_| (0, "no tag"))?;
+        let command = Self::read_fields(tag, fields.saturating_sub(1), &mut reader);
+        command.map_err(|_| (tag, "fields missing, or of a wrong type or value"))?.ok_or((tag, "unknown tag"))
+    }
+
+    fn read_fields(tag: u64, fields: usize, reader: &mut Reader) -> Read<Option<Self>> {
+        Ok(Some(match tag {
+            1 => Self::Hello { version: reader.uint()?, orphan_s: reader.float()? },
+            2 => Self::OpenPort {
+                port: reader.number()?,
+                call: reader.uint()?,
+                local: SocketAddr::new(host(reader)?, reader.number()?),
+            },
+            3 => Self::Negotiated(Box::new(Negotiated::read(fields, reader)?)),
+            4 => Self::Hear { listener: reader.number()?, speaker: reader.number()? },
+            5 => Self::Unhear { listener: reader.number()?, speaker: reader.number()? },
+            6 => Self::ClosePort { port: reader.number()? },
+            7 => Self::OpenTone {
+                port: reader.number()?,
+                call: reader.uint()?,
+                frequency_hz: reader.float()?,
+                level_dbov: reader.float()?,
+            },
+            8 => Self::KeepMemo { call: reader.uint()?, memo: reader.bytes()?.to_vec() },
+            9 => Self::DropMemo { call: reader.uint()? },
+            10 => Self::AskMemos,
+            11 => Self::AskReport { port: reader.number()? },
+            _ => return Ok(None),
+        }))
+    }
+
+    /// The tag in `messages.py`.
+    pub fn tag(&self) -> u64 {
+        match self {
+            Self::Hello { .. } => 1,
+            Self::OpenPort { .. } => 2,
+            Self::Negotiated(_) => 3,
+            Self::Hear { .. } => 4,
+            Self::Unhear { .. } => 5,
+            Self::ClosePort { .. } => 6,
+            Self::OpenTone { .. } => 7,
+            Self::KeepMemo { .. } => 8,
+            Self::DropMemo { .. } => 9,
+            Self::AskMemos => 10,
+            Self::AskReport { .. } => 11,
+        }
+    }
+}
+
+impl Negotiated {
+    fn read(fields: usize, reader: &mut Reader) -> Read<Self> {
+        let port = reader.number()?;
+        let remote = host(reader)?;
+        let rtp_port = reader.number()?;
+        let rtcp_port: u16 = reader.number()?;
+        Ok(Self {
+            port,
+            remote_rtp: SocketAddr::new(remote, rtp_port),
+            remote_rtcp: (rtcp_port != 0).then(|| SocketAddr::new(remote, rtcp_port)),
+            peer_sends: reader.boolean()?,
+            peer_receives: reader.boolean()?,
+            receive: payloads(reader)?,
+            send: payloads(reader)?,
+            ptime_ms: if fields > 8 { reader.number()? } else { 20 },
+            udptl: fields > 9 && protocol_is_udptl(reader.text()?)?,
+        })
+    }
+}
+
+fn host(reader: &mut Reader) -> Read<IpAddr> {
+    reader.text()?.parse().map_err(|_| Malformed)
+}
+
+fn protocol_is_udptl(name: &str) -> Read<bool> {
+    match name {
+        "rtp" => Ok(false),
+        "udptl" => Ok(true),
+        _ => Err(Malformed),
+    }
+}
+
+fn payloads(reader: &mut Reader) -> Read<Vec<Payload>> {
+    let count = reader.array()?;
+    if count > MOST_PAYLOADS {
+        return Err(Malformed);
+    }
+    (0..count).map(|_| payload(reader)).collect()
+}
+
+fn payload(reader: &mut Reader) -> Read<Payload> {
+    let fields = reader.array()?;
+    let payload_type: u8 = reader.number()?;
+    let payload = Payload {
+        payload_type,
+        name: reader.text()?.into(),
+        clock_rate_hz: reader.number()?,
+        channels: if fields > 3 { reader.number()? } else { 1 },
+        fmtp: if fields > 4 { reader.text()?.into() } else { "".into() },
+    };
+    if payload_type > 127 || payload.clock_rate_hz == 0 { Err(Malformed) } else { Ok(payload) }
+}
+
+impl Event {
+    /// May be thrown away when the engine does not keep up.
+    pub fn is_statistics(&self) -> bool {
+        match self {
+            Self::Report(report) => !report.closed,
+            Self::Silent { .. } => true,
+            _ => false,
+        }
+    }
+
+    pub fn write(&self, to: &mut Writer) {
+        match self {
+            Self::Welcome { first_rtp_port, last_rtp_port, workers, open_ports } => {
+                head(to, 101, 5);
+                to.uint(VERSION);
+                to.uint(u64::from(*first_rtp_port));
+                to.uint(u64::from(*last_rtp_port));
+                to.uint(*workers as u64);
+                to.uint(*open_ports as u64);
+            }
+            Self::PortFailed { port, why } => {
+                head(to, 102, 2);
+                to.uint(u64::from(*port));
+                to.text(why);
+            }
+            Self::Started { port, remote, clock_s } => {
+                head(to, 103, 4);
+                to.uint(u64::from(*port));
+                to.text(&remote.ip().to_string());
+                to.uint(u64::from(remote.port()));
+                to.float(*clock_s);
+            }
+            Self::Digit { port, digit, ended, duration_ms, clock_s } => {
+                head(to, 104, 5);
+                to.uint(u64::from(*port));
+                to.text(digit);
+                to.boolean(*ended);
+                to.uint(u64::from(*duration_ms));
+                to.float(*clock_s);
+            }
+            Self::Silent { port, silence_s } => {
+                head(to, 105, 2);
+                to.uint(u64::from(*port));
+                to.float(*silence_s);
+            }
+            Self::Report(report) => report.write(to),
+            Self::Memos { memos, ports } => write_memos(to, memos, ports),
+            Self::Refused { tag, why } => {
+                head(to, 108, 2);
+                to.uint(*tag);
+                to.text(why);
+            }
+        }
+    }
+}
+
+fn head(to: &mut Writer, tag: u64, fields: usize) {
+    to.array(fields + 1);
+    to.uint(tag);
+}
+
+fn write_memos(to: &mut Writer, memos: &[(CallId, Vec<u8>)], ports: &[(PortId, CallId, Option<SocketAddr>)]) {
+    head(to, 107, 2);
+    to.array(memos.len());
+    for (call, memo) in memos {
+        to.array(2);
+        to.uint(*call);
+        to.bytes(memo);
+    }
+    to.array(ports.len());
+    for (port, call, local) in ports {
+        to.array(4);
+        to.uint(u64::from(*port));
+        to.uint(*call);
+        to.text(&local.map_or_else(String::new, |address| address.ip().to_string()));
+        to.uint(local.map_or(0, |address| u64::from(address.port())));
+    }
+}
+
+impl Report {
+    fn write(&self, to: &mut Writer) {
+        head(to, 106, 15);
+        to.uint(u64::from(self.port));
+        to.boolean(self.closed);
+        to.uint(self.received_packets);
+        to.uint(self.received_bytes);
+        to.uint(self.sent_packets);
+        to.uint(self.sent_bytes);
+        to.uint(self.lost_packets);
+        to.float(self.jitter_ms);
+        to.float(self.round_trip_ms);
+        to.float(self.mos);
+        to.uint(self.remote_lost_packets);
+        to.float(self.remote_jitter_ms);
+        to.uint(self.refused_packets);
+        to.text(&self.codec);
+        to.float(self.clock_s);
+    }
+}
+
+/// The messages of one frame body, in order, each a command or the fault of that one message.
+///
+/// A message that makes no sense costs only itself; bytes that are not MessagePack end the frame.
+pub fn read_frame(body: &[u8]) -> Vec<Result<Command, Fault>> {
+    let mut reader = Reader::new(body);
+    let Ok(count) = reader.array() else {
+        return vec![Err((0, "a frame is an array of messages"))];
+    };
+    let mut commands = Vec::with_capacity(count.min(64));
+    for _ in 0..count {
+        match reader.value() {
+            Ok(message) => commands.push(Command::read(message)),
+            Err(Malformed) => {
+                commands.push(Err((0, "the frame is cut short or not MessagePack")));
+                break;
+            }
+        }
+    }
+    commands
+}
+
+/// One frame, length and all, that holds these events.
+pub fn write_frame(events: &[Event]) -> Vec<u8> {
+    let mut to = Writer { data: vec![0; 4] };
+    to.array(events.len());
+    for event in events {
+        event.write(&mut to);
+    }
+    let length = (to.data.len() - 4) as u32;
+    if let Some(head) = to.data.first_chunk_mut::<4>() {
+        *head = length.to_be_bytes();
+    }
+    to.data
+}

@@ -1,0 +1,293 @@
+//! The one continuous stream that a listener's peer sees, whoever is heard (RFC 3550 sections 5.1 and 7.1).
+//!
+//! One SSRC for the life of the port. While one source is heard, its sequence numbers and timestamps pass with
+//! a constant offset: what it lost stays lost, what it doubled or misordered stays so. When the source changes
+//! (another edge, or a new run of the same one) the sequence goes on without a gap, the timestamp by the time
+//! that passed, at least by one packet, and the marker bit begins a talkspurt. Stragglers from before are dropped.
+
+use crate::rtp::{HEADER, Header, Packet};
+use crate::time::{MILLISECOND, Micros, ticks};
+
+/// What is heard: which edge, and which run of its speaker.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct SourceKey {
+    pub edge: u64,
+    pub run: u32,
+}
+
+/// What a payload type means to the listener.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Meaning {
+    pub payload_type: u8,
+    pub clock_rate_hz: u32,
+    pub is_event: bool,
+    pub is_video: bool,
+}
+
+/// Numbers that lie further behind than this are taken as numbers ahead, after a wrap.
+const STRAGGLERS: u16 = 1000;
+const USUAL_PACKET: Micros = 20 * MILLISECOND;
+
+#[derive(Debug)]
+pub struct Outgoing {
+    ssrc: u32,
+    source: Option<SourceKey>,
+    /// What is added to the source's numbers.
+    sequence_offset: u16,
+    timestamp_offset: u32,
+    /// In the source's numbers: the oldest one that passes, the highest one, and its timestamp.
+    oldest: u16,
+    highest: u16,
+    source_timestamp: u32,
+    /// In our numbers: those of the packet with the highest sequence.
+    sequence: u16,
+    timestamp: u32,
+    timestamp_at: Micros,
+    clock_rate_hz: u32,
+    /// Ticks from one packet to the next.
+    step: u32,
+    marker_due: bool,
+    /// The event that is under way: its timestamp at the source and ours.
+    event: Option<(u32, u32)>,
+    pub packets: u64,
+    pub bytes: u64,
+}
+
+impl Outgoing {
+    /// `random` gives the SSRC and where sequence and timestamps begin.
+    pub fn new(mut random: impl FnMut() -> u64) -> Self {
+        Self {
+            ssrc: random() as u32,
+            source: None,
+            sequence_offset: 0,
+            timestamp_offset: 0,
+            oldest: 0,
+            highest: 0,
+            source_timestamp: 0,
+            sequence: random() as u16,
+            timestamp: random() as u32,
+            timestamp_at: 0,
+            clock_rate_hz: 0,
+            step: 0,
+            marker_due: false,
+            event: None,
+            packets: 0,
+            bytes: 0,
+        }
+    }
+
+    pub fn ssrc(&self) -> u32 {
+        self.ssrc
+    }
+
+    /// The header that `packet` goes out with, or None when it comes too late.
+    pub fn rewrite(
+        &mut self,
+        key: SourceKey,
+        packet: &Packet,
+        meaning: Meaning,
+        now: Micros,
+    ) -> Option<Header> {
+        if self.source != Some(key) {
+            self.change_source(key, packet, meaning, now);
+        } else if packet.sequence.wrapping_sub(self.oldest) > u16::MAX / 2 {
+            return None;
+        }
+        let ahead = packet.sequence.wrapping_sub(self.highest);
+        let in_order = ahead <= u16::MAX / 2;
+        let timestamp = self.timestamp_of(packet, meaning);
+        if in_order {
+            self.go_on(packet, ahead, meaning, timestamp, now);
+        }
+        let begins_talk = self.marker_due && in_order && !meaning.is_event;
+        self.marker_due &= !begins_talk;
+        Some(Header {
+            marker: packet.marker || (begins_talk && !meaning.is_video),
+            payload_type: meaning.payload_type,
+            sequence: packet.sequence.wrapping_add(self.sequence_offset),
+            timestamp,
+            ssrc: self.ssrc,
+        })
+    }
+
+    /// Our timestamp; all packets of one event keep the event's, even if the source's clock is set meanwhile.
+    fn timestamp_of(&mut self, packet: &Packet, meaning: Meaning) -> u32 {
+        let timestamp = packet.timestamp.wrapping_add(self.timestamp_offset);
+        if !meaning.is_event {
+            return timestamp;
+        }
+        match self.event {
+            Some((theirs, ours)) if theirs == packet.timestamp => ours,
+            _ => {
+                self.event = Some((packet.timestamp, timestamp));
+                timestamp
+            }
+        }
+    }
+
+    fn change_source(&mut self, key: SourceKey, packet: &Packet, meaning: Meaning, now: Micros) {
+        if self.clock_rate_hz != meaning.clock_rate_hz {
+            self.clock_rate_hz = meaning.clock_rate_hz;
+            self.step = ticks(USUAL_PACKET, meaning.clock_rate_hz);
+        }
+        let next = match self.source {
+            None => self.timestamp,
+            Some(_) => {
+                let passed = ticks(now.saturating_sub(self.timestamp_at), meaning.clock_rate_hz);
+                self.timestamp.wrapping_add(passed.max(self.step))
+            }
+        };
+        self.source = Some(key);
+        self.sequence_offset = self.sequence.wrapping_add(1).wrapping_sub(packet.sequence);
+        self.timestamp_offset = next.wrapping_sub(packet.timestamp);
+        self.oldest = packet.sequence;
+        self.highest = packet.sequence;
+        self.source_timestamp = packet.timestamp;
+        self.marker_due = true;
+        self.event = None;
+    }
+
+    fn go_on(&mut self, packet: &Packet, ahead: u16, meaning: Meaning, timestamp: u32, now: Micros) {
+        self.highest = packet.sequence;
+        self.sequence = packet.sequence.wrapping_add(self.sequence_offset);
+        if self.highest.wrapping_sub(self.oldest) > STRAGGLERS {
+            self.oldest = self.highest.wrapping_sub(STRAGGLERS);
+        }
+        if meaning.is_event {
+            return;
+        }
+        if meaning.clock_rate_hz != self.clock_rate_hz {
+            self.clock_rate_hz = meaning.clock_rate_hz;
+            self.step = ticks(USUAL_PACKET, meaning.clock_rate_hz);
+        }
+        let step = packet.timestamp.wrapping_sub(self.source_timestamp);
+        if ahead == 1 && (1..=meaning.clock_rate_hz / 4).contains(&step) {
+            self.step = step;
+        }
+        self.source_timestamp = packet.timestamp;
+        self.timestamp = timestamp;
+        self.timestamp_at = now;
+    }
+
+    pub fn clock_rate_hz(&self) -> u32 {
+        self.clock_rate_hz
+    }
+
+    /// Bytes of media sent: a sender report counts without headers (RFC 3550 section 6.4.1).
+    pub fn octets(&self) -> u32 {
+        self.bytes.saturating_sub(HEADER as u64 * self.packets) as u32
+    }
+
+    /// Count a packet that went out.
+    pub fn count(&mut self, size: usize) {
+        self.packets += 1;
+        self.bytes += size as u64;
+    }
+
+    /// The timestamp that a packet sent at `now` would have, for a sender report; None before the first packet.
+    pub fn timestamp_now(&self, now: Micros) -> Option<u32> {
+        self.source?;
+        let passed = ticks(now.saturating_sub(self.timestamp_at), self.clock_rate_hz);
+        Some(self.timestamp.wrapping_add(passed))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    const PCMU: Meaning = Meaning { payload_type: 0, clock_rate_hz: 8000, is_event: false, is_video: false };
+    const EVENT: Meaning =
+        Meaning { payload_type: 101, clock_rate_hz: 8000, is_event: true, is_video: false };
+
+    fn packet(sequence: u16, timestamp: u32) -> Packet {
+        let mut data = [0; 12];
+        Header { marker: false, payload_type: 0, sequence, timestamp, ssrc: 1 }.write(&mut data);
+        Packet::parse(&data).expect("it is RTP")
+    }
+
+    fn key(edge: u64) -> SourceKey {
+        SourceKey { edge, run: 0 }
+    }
+
+    fn outgoing() -> Outgoing {
+        let mut numbers = 0xffff_fff0u64;
+        Outgoing::new(move || {
+            numbers += 1;
+            numbers
+        })
+    }
+
+    fn send(out: &mut Outgoing, edge: u64, sequence: u16, timestamp: u32, now_ms: u64) -> Header {
+        let header = out.rewrite(key(edge), &packet(sequence, timestamp), PCMU, now_ms * MILLISECOND);
+        header.expect("it passes")
+    }
+
+    #[test]
+    fn one_source_passes_with_its_losses_doubles_and_order() {
+        let mut out = outgoing();
+        let first = send(&mut out, 1, 65_534, 0, 0);
+        let numbers =
+            [65_535, 1, 1, 0, 2].map(|n| send(&mut out, 1, n, 160, 20).sequence.wrapping_sub(first.sequence));
+        assert_eq!(numbers, [1, 3, 3, 2, 4]);
+        assert!(first.marker);
+    }
+
+    #[test]
+    fn a_change_of_speaker_is_a_talkspurt_and_no_break() {
+        let mut out = outgoing();
+        send(&mut out, 1, 100, 0, 0);
+        let last = send(&mut out, 1, 101, 160, 20);
+        let next = send(&mut out, 2, 7000, 999_999, 520);
+        assert_eq!(next.sequence, last.sequence.wrapping_add(1));
+        assert_eq!(next.timestamp.wrapping_sub(last.timestamp), 4000, "500 ms");
+        assert!(next.marker && !last.marker);
+        assert_eq!(next.ssrc, last.ssrc);
+        let late = out.rewrite(key(2), &packet(6999, 999_839), PCMU, 521 * MILLISECOND);
+        assert_eq!(late, None);
+    }
+
+    #[test]
+    fn a_change_sooner_than_one_packet_still_gives_the_packet_before_its_room() {
+        let mut out = outgoing();
+        send(&mut out, 1, 100, 0, 0);
+        let last = send(&mut out, 1, 101, 240, 30);
+        let next = send(&mut out, 2, 7000, 0, 31);
+        assert_eq!(next.timestamp.wrapping_sub(last.timestamp), 240);
+    }
+
+    #[test]
+    fn packets_of_one_event_keep_its_timestamp_and_the_audio_goes_on_after_it() {
+        let mut out = outgoing();
+        let audio = send(&mut out, 1, 1, 160, 20);
+        let event =
+            |out: &mut Outgoing, n| out.rewrite(key(1), &packet(n, 320), EVENT, u64::from(n) * 20_000);
+        let events = [2, 3, 4, 4, 4].map(|n| event(&mut out, n).expect("it passes"));
+        assert!(events.iter().all(|header| header.timestamp.wrapping_sub(audio.timestamp) == 160));
+        assert!(events.iter().all(|header| header.payload_type == 101));
+        assert_eq!(send(&mut out, 1, 5, 800, 100).timestamp.wrapping_sub(audio.timestamp), 640);
+    }
+
+    proptest! {
+        #[test]
+        fn sequence_never_breaks_whoever_is_heard(turns in proptest::collection::vec((0u32..4, 1u16..2000, any::<u16>(), any::<u32>()), 1..20)) {
+            let mut out = outgoing();
+            let mut now_ms = 0;
+            let mut last: Option<Header> = None;
+            for (turn, (_, length, start, timestamp)) in turns.into_iter().enumerate() {
+                for n in 0..length {
+                    let ts = timestamp.wrapping_add(u32::from(n) * 160);
+                    let header = send(&mut out, turn as u64, start.wrapping_add(n), ts, now_ms);
+                    if let Some(last) = last {
+                        prop_assert_eq!(header.sequence, last.sequence.wrapping_add(1));
+                        prop_assert_eq!(header.timestamp.wrapping_sub(last.timestamp), 160);
+                        prop_assert_eq!(header.marker, n == 0);
+                    }
+                    last = Some(header);
+                    now_ms += 20;
+                }
+            }
+        }
+    }
+}

@@ -1,0 +1,451 @@
+//! The ports of one worker, and who hears whom: packets and orders in, packets and events out.
+//!
+//! Knows no socket and no clock. A packet goes from the port where it came in to each port that hears it, in
+//! one call, without a copy of its payload. Mixing, playing and recording are further roles of a port.
+
+use std::cmp::Reverse;
+use std::collections::{BinaryHeap, HashMap};
+use std::hash::{BuildHasherDefault, Hasher};
+use std::net::SocketAddr;
+
+use crate::messages::{Command, Event, Negotiated, PortId, Report};
+use crate::outgoing::Meaning;
+use crate::payload::{NOT_ACCEPTED, PayloadSets};
+use crate::random::Random;
+use crate::rtp::{HEADER, Header, Packet};
+use crate::stream::{Component, Door, Stream, Taken};
+use crate::time::{Clock, Micros, to_seconds};
+use crate::tone::{Law, SAMPLES, Tone};
+
+/// What makes an order senseless: it is refused, with the reason.
+pub type Refusal = &'static str;
+
+const UNKNOWN: Refusal = "no such port";
+
+/// An edge, at its speaker.
+#[derive(Debug)]
+struct Ear {
+    listener: PortId,
+    edge: u64,
+    /// By the place of a payload in what the speaker's peer sends: the listener's number for it.
+    payloads: Box<[u8]>,
+}
+
+/// One place that can hear and be heard.
+#[derive(Debug)]
+pub struct Port<D> {
+    id: PortId,
+    heard_by: Vec<Ear>,
+    role: Role<D>,
+    /// The deadline that waits for this port; others in the queue are stale.
+    armed: Option<Micros>,
+}
+
+#[derive(Debug)]
+enum Role<D> {
+    Stream(Box<Stream<D>>),
+    Tone(Box<Tone>),
+}
+
+/// Spreads small integers over a hash table; the engine that picks them is no adversary.
+#[derive(Default)]
+pub struct IdHasher(u64);
+
+impl Hasher for IdHasher {
+    fn write(&mut self, bytes: &[u8]) {
+        bytes.iter().for_each(|byte| self.write_u64(u64::from(*byte)));
+    }
+
+    fn write_u32(&mut self, id: u32) {
+        self.write_u64(u64::from(id));
+    }
+
+    fn write_u64(&mut self, id: u64) {
+        self.0 = (self.0 ^ id).wrapping_mul(0x9e37_79b9_7f4a_7c15);
+    }
+
+    fn finish(&self) -> u64 {
+        self.0 ^ self.0 >> 32
+    }
+}
+
+type ById<T> = HashMap<PortId, T, BuildHasherDefault<IdHasher>>;
+
+pub struct Ports<D> {
+    ports: ById<Port<D>>,
+    deadlines: BinaryHeap<Reverse<(Micros, PortId)>>,
+    payload_sets: PayloadSets,
+    random: Random,
+    silence: Micros,
+    /// See `Clock::epoch`.
+    epoch: Micros,
+    last_edge: u64,
+    /// The port whose packet or deadline is being dealt with.
+    busy: PortId,
+    events: Vec<Event>,
+}
+
+impl<D: Door> Ports<D> {
+    /// `worker` numbers the workers, so that edges keep unique numbers when ports move.
+    pub fn new(worker: u16, seed: u64, silence: Micros, epoch: Micros) -> Self {
+        Self {
+            ports: ById::default(),
+            deadlines: BinaryHeap::new(),
+            payload_sets: PayloadSets::default(),
+            random: Random::new(seed),
+            silence,
+            epoch,
+            last_edge: u64::from(worker) << 48,
+            busy: 0,
+            events: Vec::new(),
+        }
+    }
+
+    /// What has happened since this was asked last.
+    pub fn take_events(&mut self) -> Vec<Event> {
+        std::mem::take(&mut self.events)
+    }
+
+    pub fn door(&self, port: PortId) -> Option<&D> {
+        self.stream(port).map(|stream| &stream.door)
+    }
+
+    fn stream(&self, port: PortId) -> Option<&Stream<D>> {
+        match &self.ports.get(&port)?.role {
+            Role::Stream(stream) => Some(stream),
+            Role::Tone(_) => None,
+        }
+    }
+
+    fn stream_mut(&mut self, port: PortId) -> Option<&mut Stream<D>> {
+        match &mut self.ports.get_mut(&port)?.role {
+            Role::Stream(stream) => Some(stream),
+            Role::Tone(_) => None,
+        }
+    }
+
+    fn clock(&self, now: Micros) -> Clock {
+        Clock { now, epoch: self.epoch }
+    }
+
+    // ------------------------------------------------------------ orders
+
+    /// Do what the engine asks of ports that are, or were, here.
+    pub fn command(&mut self, command: &Command, now: Micros) {
+        let outcome = match command {
+            Command::Negotiated(terms) => self.negotiated(terms, now),
+            Command::Hear { listener, speaker } => self.hear(*listener, *speaker, now),
+            Command::Unhear { listener, speaker } => {
+                self.unhear(*listener, *speaker);
+                Ok(())
+            }
+            Command::ClosePort { port } => self.close(*port, now),
+            Command::AskReport { port } => self.report(*port, now),
+            Command::OpenTone { port, frequency_hz, level_dbov, .. } => {
+                self.open_tone(*port, *frequency_hz, *level_dbov);
+                Ok(())
+            }
+            // Opening needs sockets, the rest is not about ports.
+            Command::OpenPort { .. }
+            | Command::Hello { .. }
+            | Command::KeepMemo { .. }
+            | Command::DropMemo { .. }
+            | Command::AskMemos => Err("not for a worker"),
+        };
+        if let Err(why) = outcome {
+            self.events.push(Event::Refused { tag: command.tag(), why: why.to_owned() });
+        }
+    }
+
+    pub fn open(&mut self, port: PortId, local: SocketAddr, door: D) {
+        let stream = Stream::new(port, local, door, &mut self.random);
+        self.insert(port, Role::Stream(Box::new(stream)));
+    }
+
+    fn open_tone(&mut self, port: PortId, frequency_hz: f64, level_dbov: f64) {
+        self.insert(port, Role::Tone(Box::new(Tone::new(frequency_hz, level_dbov))));
+    }
+
+    fn insert(&mut self, id: PortId, role: Role<D>) {
+        self.ports.insert(id, Port { id, heard_by: Vec::new(), role, armed: None });
+    }
+
+    fn negotiated(&mut self, terms: &Negotiated, now: Micros) -> Result<(), Refusal> {
+        let receive = self.payload_sets.get(&terms.receive);
+        let send = self.payload_sets.get(&terms.send);
+        let Some(Port { role: Role::Stream(stream), .. }) = self.ports.get_mut(&terms.port) else {
+            return Err(UNKNOWN);
+        };
+        if stream.local.is_ipv4() != terms.remote_rtp.is_ipv4() {
+            return Err("the port and its peer are of different address families");
+        }
+        stream.settle(terms, receive, send, now, &mut self.random);
+        let speakers: Vec<PortId> = stream.hears.iter().map(|heard| heard.speaker).collect();
+        speakers.into_iter().chain([terms.port]).for_each(|speaker| self.map_payloads(speaker));
+        self.arm(terms.port);
+        Ok(())
+    }
+
+    /// Find out again what the payloads of a speaker are called by its listeners.
+    fn map_payloads(&mut self, speaker: PortId) {
+        let Some(mut ears) = self.ports.get_mut(&speaker).map(|port| std::mem::take(&mut port.heard_by))
+        else {
+            return;
+        };
+        for ear in &mut ears {
+            ear.payloads = self.payload_map(speaker, ear.listener);
+        }
+        if let Some(port) = self.ports.get_mut(&speaker) {
+            port.heard_by = ears;
+        }
+    }
+
+    fn payload_map(&self, speaker: PortId, listener: PortId) -> Box<[u8]> {
+        let received = self.stream(speaker).and_then(|stream| stream.settled.as_ref());
+        let accepted = self.stream(listener).and_then(|stream| stream.settled.as_ref());
+        received.zip(accepted).map_or_else(Box::default, |(from, to)| from.receive.map_to(&to.send))
+    }
+
+    fn hear(&mut self, listener: PortId, speaker: PortId, now: Micros) -> Result<(), Refusal> {
+        let Some(ear) = self.stream(listener) else { return Err("the listener is no open stream") };
+        if ear.hears.iter().any(|heard| heard.speaker == speaker) {
+            return Ok(());
+        }
+        let payloads = self.payload_map(speaker, listener);
+        self.last_edge += 1;
+        let edge = self.last_edge;
+        let Some(port) = self.ports.get_mut(&speaker) else { return Err("the speaker is no open port") };
+        port.heard_by.push(Ear { listener, edge, payloads });
+        if let Role::Tone(tone) = &mut port.role {
+            tone.start(now);
+        }
+        if let Some(stream) = self.stream_mut(listener) {
+            stream.draw(speaker, edge, now);
+        }
+        self.arm(speaker);
+        Ok(())
+    }
+
+    fn unhear(&mut self, listener: PortId, speaker: PortId) {
+        if let Some(stream) = self.stream_mut(listener) {
+            stream.hears.retain(|heard| heard.speaker != speaker);
+        }
+        if let Some(port) = self.ports.get_mut(&speaker) {
+            port.heard_by.retain(|ear| ear.listener != listener);
+            if let Role::Tone(tone) = &mut port.role
+                && port.heard_by.is_empty()
+            {
+                tone.due = None;
+            }
+        }
+    }
+
+    fn close(&mut self, port: PortId, now: Micros) -> Result<(), Refusal> {
+        let clock = self.clock(now);
+        let mut closed = self.remove(port).ok_or(UNKNOWN)?;
+        let report = match &mut closed.role {
+            Role::Stream(stream) => {
+                stream.close(clock, &mut self.events);
+                stream.report(true, now)
+            }
+            Role::Tone(_) => tone_report(port, true, now),
+        };
+        self.events.push(report);
+        Ok(())
+    }
+
+    /// Take the port away whose packet or deadline could not be dealt with.
+    pub fn fail_busy(&mut self, why: &str) {
+        self.fail(self.busy, why);
+    }
+
+    /// Take a port away that broke.
+    pub fn fail(&mut self, port: PortId, why: &str) {
+        if self.remove(port).is_some() {
+            self.events.push(Event::PortFailed { port, why: why.to_owned() });
+        }
+    }
+
+    fn remove(&mut self, port: PortId) -> Option<Port<D>> {
+        let removed = self.ports.remove(&port)?;
+        for ear in &removed.heard_by {
+            if let Some(stream) = self.stream_mut(ear.listener) {
+                stream.hears.retain(|heard| heard.speaker != port);
+            }
+        }
+        if let Role::Stream(stream) = &removed.role {
+            for heard in &stream.hears {
+                self.unhear(port, heard.speaker);
+            }
+        }
+        Some(removed)
+    }
+
+    fn report(&mut self, port: PortId, now: Micros) -> Result<(), Refusal> {
+        let report = match &self.ports.get(&port).ok_or(UNKNOWN)?.role {
+            Role::Stream(stream) => stream.report(false, now),
+            Role::Tone(_) => tone_report(port, false, now),
+        };
+        self.events.push(report);
+        Ok(())
+    }
+
+    // ------------------------------------------------------------ packets
+
+    /// A datagram came to `component` of `port`. Its header is overwritten on the way.
+    pub fn receive(
+        &mut self,
+        port: PortId,
+        component: Component,
+        from: SocketAddr,
+        data: &mut [u8],
+        now: Micros,
+    ) {
+        self.busy = port;
+        let clock = self.clock(now);
+        let Some(Port { role: Role::Stream(stream), .. }) = self.ports.get_mut(&port) else { return };
+        if component == Component::Rtcp {
+            stream.take_rtcp(component, from, data, clock);
+            return;
+        }
+        let Some(taken) = stream.take(from, data, clock, &mut self.events) else { return };
+        self.pass(port, &taken, data, now);
+        if let Taken::Rtp { meaning: Meaning { is_event: true, .. }, .. } = taken {
+            self.arm(port);
+        }
+    }
+
+    /// Let everyone who hears `speaker` hear this packet.
+    fn pass(&mut self, speaker: PortId, taken: &Taken, data: &mut [u8], now: Micros) {
+        let place = if let Taken::Rtp { payload, .. } = taken { *payload } else { 0 };
+        let mut next = 0;
+        while let Some(ear) = self.ports.get(&speaker).and_then(|port| port.heard_by.get(next)) {
+            next += 1;
+            let payload_type = ear.payloads.get(place).copied().unwrap_or(NOT_ACCEPTED);
+            let (listener, edge) = (ear.listener, ear.edge);
+            let understood =
+                self.stream_mut(listener).is_none_or(|to| to.hear(edge, taken, payload_type, data, now));
+            if !understood && let Some(from) = self.stream_mut(speaker) {
+                from.refuse();
+            }
+        }
+    }
+
+    // ------------------------------------------------------------ time
+
+    /// When `tick` is next due.
+    pub fn next_deadline(&mut self) -> Option<Micros> {
+        while let Some(Reverse((at, port))) = self.deadlines.peek() {
+            if self.ports.get(port).is_some_and(|port| port.armed == Some(*at)) {
+                return Some(*at);
+            }
+            self.deadlines.pop();
+        }
+        None
+    }
+
+    /// Do all that is due.
+    pub fn tick(&mut self, now: Micros) {
+        while let Some(at) = self.next_deadline().filter(|at| *at <= now) {
+            let Some(Reverse((_, id))) = self.deadlines.pop() else { return };
+            debug_assert!(at <= now);
+            self.busy = id;
+            let clock = self.clock(now);
+            let Some(port) = self.ports.get_mut(&id) else { continue };
+            port.armed = None;
+            match &mut port.role {
+                Role::Stream(stream) => stream.tick(self.silence, clock, &mut self.random, &mut self.events),
+                Role::Tone(_) => self.speak_tone(id, now),
+            }
+            self.arm(id);
+        }
+    }
+
+    /// Make sure that `tick` comes in time for this port.
+    fn arm(&mut self, id: PortId) {
+        let silence = self.silence;
+        let Some(port) = self.ports.get_mut(&id) else { return };
+        let deadline = match &port.role {
+            Role::Stream(stream) => stream.deadline(silence),
+            Role::Tone(tone) => tone.due,
+        };
+        if let Some(at) = deadline
+            && port.armed.is_none_or(|armed| at < armed)
+        {
+            port.armed = Some(at);
+            self.deadlines.push(Reverse((at, id)));
+        }
+    }
+
+    fn speak_tone(&mut self, id: PortId, now: Micros) {
+        let Some(Port { role: Role::Tone(tone), .. }) = self.ports.get_mut(&id) else { return };
+        let Some(samples) = tone.frame(now) else { return };
+        let (sequence, timestamp) = (tone.sequence, tone.timestamp);
+        let header = Header { marker: false, payload_type: 0, sequence, timestamp, ssrc: 0 };
+        let mut next = 0;
+        while let Some(ear) = self.ports.get(&id).and_then(|port| port.heard_by.get(next)) {
+            next += 1;
+            let (listener, edge) = (ear.listener, ear.edge);
+            self.speak_frame(listener, edge, &samples, header, now);
+        }
+    }
+
+    fn speak_frame(
+        &mut self,
+        listener: PortId,
+        edge: u64,
+        samples: &[i16; SAMPLES],
+        header: Header,
+        now: Micros,
+    ) {
+        let Some(stream) = self.stream_mut(listener) else { return };
+        let accepted = stream.settled.iter().flat_map(|settled| settled.send.iter());
+        let spoken = accepted.filter(|payload| payload.clock_rate_hz == 8000);
+        let Some((law, number)) =
+            spoken.filter_map(|payload| Some((Law::of(&payload.name)?, payload.payload_type))).next()
+        else {
+            return;
+        };
+        let mut data = [0; HEADER + SAMPLES];
+        let (head, payload) = data.split_at_mut(HEADER);
+        payload.copy_from_slice(&law.encode(samples));
+        let Some(()) = head.first_chunk_mut().map(|head| header.write(head)) else { return };
+        let Some(packet) = Packet::parse(&data) else { return };
+        let meaning = Meaning { payload_type: number, clock_rate_hz: 8000, is_event: false, is_video: false };
+        let taken = Taken::Rtp { packet, payload: 0, meaning, run: 0, began_at: now };
+        stream.hear(edge, &taken, number, &mut data, now);
+    }
+
+    // ------------------------------------------------------------ moving to another worker
+
+    /// Give away ports as they are, to be adopted by another worker. Their edges must stay among them.
+    pub fn release(&mut self, ids: &[PortId]) -> Vec<Port<D>> {
+        ids.iter().filter_map(|id| self.ports.remove(id)).collect()
+    }
+
+    pub fn adopt(&mut self, ports: Vec<Port<D>>) {
+        for mut port in ports {
+            let id = port.id;
+            port.armed = None;
+            self.ports.insert(id, port);
+            self.arm(id);
+        }
+    }
+}
+
+impl<D: Door> Port<D> {
+    pub fn id(&self) -> PortId {
+        self.id
+    }
+
+    pub fn door(&self) -> Option<&D> {
+        match &self.role {
+            Role::Stream(stream) => Some(&stream.door),
+            Role::Tone(_) => None,
+        }
+    }
+}
+
+fn tone_report(port: PortId, closed: bool, now: Micros) -> Event {
+    Event::Report(Box::new(Report { port, closed, clock_s: to_seconds(now), ..Report::default() }))
+}

@@ -1,0 +1,385 @@
+//! One RTP stream pair with a peer: what comes in, what goes out, and what is known about both.
+//!
+//! Knows nothing of other ports but the edges it hears by; `ports.rs` carries packets from one to the other.
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+
+use crate::dtmf::{Digit, DigitWatch, EventPayload};
+use crate::incoming::Incoming;
+use crate::latch::{Latch, Mark, Verdict};
+use crate::messages::{Event, Negotiated, PortId, Report};
+use crate::mos;
+use crate::outgoing::{Meaning, Outgoing, SourceKey};
+use crate::payload::{NOT_ACCEPTED, PayloadSet};
+use crate::random::Random;
+use crate::reporting::Reporting;
+use crate::rtcp;
+use crate::rtp::{self, Packet};
+use crate::time::{Clock, MILLISECOND, Micros, ticks, to_seconds};
+
+/// An older edge is heard when the newer ones have brought nothing for this long.
+const SPEAKER_SILENT: Micros = 300 * MILLISECOND;
+const UDPTL_CLOCK_HZ: u32 = 1;
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Component {
+    Rtp,
+    Rtcp,
+}
+
+/// How a stream's datagrams leave: its own two sockets, or what stands for them in a test.
+pub trait Door {
+    fn send(&self, component: Component, to: SocketAddr, data: &[u8]);
+}
+
+/// An edge, at its listener.
+#[derive(Debug)]
+pub struct Heard {
+    pub speaker: PortId,
+    pub edge: u64,
+    drawn_at: Micros,
+    last_at: Option<Micros>,
+}
+
+/// What an offer/answer exchange settled.
+#[derive(Debug)]
+pub struct Settled {
+    pub peer_sends: bool,
+    pub peer_receives: bool,
+    pub receive: Arc<PayloadSet>,
+    pub send: Arc<PayloadSet>,
+    pub udptl: bool,
+    pub latch: Latch,
+}
+
+#[derive(Debug)]
+pub struct Stream<D> {
+    pub port: PortId,
+    pub local: SocketAddr,
+    pub door: D,
+    /// In the order in which they were drawn.
+    pub hears: Vec<Heard>,
+    pub settled: Option<Settled>,
+    pub reporting: Reporting,
+    incoming: Incoming,
+    outgoing: Outgoing,
+    digits: DigitWatch,
+    refused: u64,
+    /// Place of the payload heard last in `settled.receive`, and the codec of the negotiation before.
+    payload: Option<usize>,
+    codec_before: Box<str>,
+    /// Since when the peer should send, and when its silence was told.
+    awaited_since: Option<Micros>,
+    silence_told_at: Option<Micros>,
+}
+
+/// A packet that came in and may be passed on.
+#[derive(Debug, Clone, Copy)]
+pub enum Taken {
+    Rtp {
+        packet: Packet,
+        payload: usize,
+        meaning: Meaning,
+        run: u32,
+        began_at: Micros,
+    },
+    /// A UDPTL datagram, passed as it is.
+    Datagram,
+}
+
+impl<D: Door> Stream<D> {
+    pub fn new(port: PortId, local: SocketAddr, door: D, random: &mut Random) -> Self {
+        let outgoing = Outgoing::new(|| random.next());
+        Self {
+            port,
+            local,
+            door,
+            hears: Vec::new(),
+            settled: None,
+            reporting: Reporting::new(random),
+            incoming: Incoming::default(),
+            outgoing,
+            digits: DigitWatch::default(),
+            refused: 0,
+            payload: None,
+            codec_before: "".into(),
+            awaited_since: None,
+            silence_told_at: None,
+        }
+    }
+
+    /// Take over what was negotiated; the lock on the peer's address stays unless the address changed.
+    pub fn settle(
+        &mut self,
+        terms: &Negotiated,
+        receive: Arc<PayloadSet>,
+        send: Arc<PayloadSet>,
+        now: Micros,
+        random: &mut Random,
+    ) {
+        self.codec_before = self.codec().into();
+        self.payload = None;
+        let before = self.settled.take();
+        let known = before
+            .filter(|settled| settled.udptl == terms.udptl && settled.latch.signalled() == terms.remote_rtp);
+        let awaited = terms.peer_sends && !terms.udptl;
+        if !awaited {
+            self.awaited_since = None;
+        } else if self.awaited_since.is_none() || known.is_none() {
+            self.awaited_since = Some(now);
+            self.silence_told_at = None;
+        }
+        let latch = match known {
+            Some(settled) => settled.latch,
+            None if terms.udptl => Latch::udptl(terms.remote_rtp),
+            None => Latch::rtp(terms.remote_rtp),
+        };
+        self.reporting.settle(terms, now, random);
+        let Negotiated { peer_sends, peer_receives, udptl, .. } = *terms;
+        self.settled = Some(Settled { peer_sends, peer_receives, receive, send, udptl, latch });
+    }
+
+    /// Draw an edge to `speaker`, the newest of all.
+    pub fn draw(&mut self, speaker: PortId, edge: u64, now: Micros) {
+        self.hears.push(Heard { speaker, edge, drawn_at: now, last_at: None });
+    }
+
+    // ------------------------------------------------------------ from the peer
+
+    /// Take a datagram that came to the RTP port; what may be passed on, if anything.
+    pub fn take(
+        &mut self,
+        from: SocketAddr,
+        data: &[u8],
+        clock: Clock,
+        events: &mut Vec<Event>,
+    ) -> Option<Taken> {
+        let taken = match &self.settled {
+            Some(settled) if settled.udptl => self.take_datagram(from, data, clock.now, events),
+            Some(_) if rtp::looks_like_rtcp(data) => {
+                self.take_rtcp(Component::Rtp, from, data, clock);
+                return None;
+            }
+            Some(_) => self.take_rtp(from, data, clock.now, events),
+            None => Err(Refused),
+        };
+        taken.unwrap_or_else(|Refused| {
+            self.refused += 1;
+            None
+        })
+    }
+
+    fn take_rtp(&mut self, from: SocketAddr, data: &[u8], now: Micros, events: &mut Vec<Event>) -> Taking {
+        let settled = self.settled.as_mut().ok_or(Refused)?;
+        let packet = Packet::parse(data).ok_or(Refused)?;
+        let (place, payload) = settled.receive.find(packet.payload_type).ok_or(Refused)?;
+        let clock_rate_hz = payload.clock_rate_hz;
+        let is_event = payload.is_telephone_event();
+        let event = is_event.then(|| EventPayload::parse(packet.payload(data)).ok_or(Refused)).transpose()?;
+        let meaning =
+            Meaning { payload_type: NOT_ACCEPTED, clock_rate_hz, is_event, is_video: payload.is_video() };
+        let mark =
+            Mark { ssrc: packet.ssrc, sequence: packet.sequence, timestamp: packet.timestamp, clock_rate_hz };
+        if settled.latch.judge(from, mark, now).map_err(|_| Refused)? == Verdict::Locked {
+            events.push(Event::Started { port: self.port, remote: from, clock_s: to_seconds(now) });
+        }
+        let peer_sends = settled.peer_sends;
+        let Some(run) = self.incoming.take(&packet, data.len(), clock_rate_hz, is_event, now) else {
+            return Ok(None);
+        };
+        let mut began_at = now;
+        if let Some(event) = event {
+            let told = self.digits.take(packet.ssrc, packet.timestamp, clock_rate_hz, event, now);
+            events.extend(told.into_iter().flatten().map(|digit| self.tell(digit, now)));
+            began_at = self.digits.began_at().unwrap_or(now);
+        } else {
+            self.payload = Some(place);
+        }
+        Ok(peer_sends.then_some(Taken::Rtp { packet, payload: place, meaning, run, began_at }))
+    }
+
+    fn take_datagram(
+        &mut self,
+        from: SocketAddr,
+        data: &[u8],
+        now: Micros,
+        events: &mut Vec<Event>,
+    ) -> Taking {
+        let settled = self.settled.as_mut().ok_or(Refused)?;
+        let sequence = u16::from_be_bytes(*data.first_chunk::<2>().ok_or(Refused)?);
+        let mark =
+            Mark { ssrc: 0, sequence, timestamp: ticks(now, UDPTL_CLOCK_HZ), clock_rate_hz: UDPTL_CLOCK_HZ };
+        if settled.latch.judge(from, mark, now).map_err(|_| Refused)? == Verdict::Locked {
+            events.push(Event::Started { port: self.port, remote: from, clock_s: to_seconds(now) });
+        }
+        self.incoming.packets += 1;
+        self.incoming.bytes += data.len() as u64;
+        Ok(settled.peer_sends.then_some(Taken::Datagram))
+    }
+
+    /// Take a datagram of RTCP, multiplexed or not.
+    pub fn take_rtcp(&mut self, component: Component, from: SocketAddr, data: &[u8], clock: Clock) {
+        let settled = self.settled.as_ref().filter(|settled| !settled.udptl);
+        let report = settled.zip(rtcp::read(data, self.outgoing.ssrc()));
+        let accepted = report.is_some_and(|(settled, heard)| {
+            let peer = settled.latch.target();
+            self.reporting.take(component, from, peer, heard, self.incoming.ssrc(), clock)
+        });
+        self.refused += u64::from(!accepted);
+    }
+
+    /// A packet that its listeners could not take.
+    pub fn refuse(&mut self) {
+        self.refused += 1;
+    }
+
+    // ------------------------------------------------------------ to the peer
+
+    /// Send what a speaker said to the peer; false where its codec means nothing to the peer.
+    ///
+    /// `payload_type` is the peer's number for the codec, or NOT_ACCEPTED.
+    pub fn hear(&mut self, edge: u64, taken: &Taken, payload_type: u8, data: &mut [u8], now: Micros) -> bool {
+        let Some(settled) = self.settled.as_ref() else { return true };
+        let to = settled.latch.target();
+        let (peer_receives, udptl) = (settled.peer_receives && can_be_reached(to), settled.udptl);
+        let Some(drawn_at) = self.choose(edge, now).filter(|_| peer_receives) else { return true };
+        match *taken {
+            Taken::Datagram if udptl => {
+                self.door.send(Component::Rtp, to, data);
+                self.outgoing.count(data.len());
+                true
+            }
+            Taken::Rtp { .. } if udptl => true,
+            Taken::Datagram => true,
+            Taken::Rtp { .. } if payload_type == NOT_ACCEPTED => false,
+            // A digit that was pressed before the edge was drawn was meant for somebody else.
+            Taken::Rtp { began_at, .. } if began_at < drawn_at => true,
+            Taken::Rtp { packet, meaning, run, .. } => {
+                let key = SourceKey { edge, run };
+                let meaning = Meaning { payload_type, ..meaning };
+                let header = self.outgoing.rewrite(key, &packet, meaning, now);
+                if let Some(sent) = header.and_then(|header| packet.rewrite(data, &header)) {
+                    self.door.send(Component::Rtp, to, sent);
+                    self.outgoing.count(sent.len());
+                }
+                true
+            }
+        }
+    }
+
+    /// When the edge was drawn, if it is the one to be heard now: the newest whose speaker sends.
+    ///
+    /// Without a mixer a listener hears one speaker at a time.
+    fn choose(&mut self, edge: u64, now: Micros) -> Option<Micros> {
+        let place = self.hears.iter().position(|heard| heard.edge == edge)?;
+        let heard = self.hears.get_mut(place)?;
+        heard.last_at = Some(now);
+        let drawn_at = heard.drawn_at;
+        let mut newer = self.hears.iter().skip(place + 1);
+        let drowned = newer.any(|other| other.last_at.is_some_and(|at| now < at + SPEAKER_SILENT));
+        (!drowned).then_some(drawn_at)
+    }
+
+    // ------------------------------------------------------------ time
+
+    /// The earliest time at which `tick` has something to do.
+    pub fn deadline(&self, silence: Micros) -> Option<Micros> {
+        let deadlines = [self.digits.deadline(), self.silence_deadline(silence), self.reporting.due()];
+        deadlines.into_iter().flatten().min()
+    }
+
+    fn silent_since(&self) -> Option<Micros> {
+        Some(self.awaited_since?.max(self.incoming.last_at.unwrap_or(0)))
+    }
+
+    fn silence_deadline(&self, silence: Micros) -> Option<Micros> {
+        Some(self.silent_since()?.max(self.silence_told_at.unwrap_or(0)) + silence)
+    }
+
+    pub fn tick(&mut self, silence: Micros, clock: Clock, random: &mut Random, events: &mut Vec<Event>) {
+        let now = clock.now;
+        if let Some(digit) = self.digits.tick(now) {
+            events.push(self.tell(digit, now));
+        }
+        if let Some(since) = self.silent_since().filter(|_| self.silence_deadline(silence) <= Some(now)) {
+            if self.silence_told_at <= Some(since) {
+                events.push(Event::Silent { port: self.port, silence_s: to_seconds(now - since) });
+            }
+            self.silence_told_at = Some(now);
+        }
+        if self.reporting.due().is_some_and(|due| due <= now) {
+            self.reporting.schedule(now, random);
+            self.send_rtcp(false, clock);
+        }
+    }
+
+    /// Say goodbye to the peer, and tell a digit that was still under way.
+    pub fn close(&mut self, clock: Clock, events: &mut Vec<Event>) {
+        if let Some(digit) = self.digits.end() {
+            events.push(self.tell(digit, clock.now));
+        }
+        self.send_rtcp(true, clock);
+    }
+
+    fn send_rtcp(&mut self, goodbye: bool, clock: Clock) {
+        let Some(settled) = self.settled.as_ref().filter(|settled| !settled.udptl) else { return };
+        let Some((component, to)) = self.reporting.target(settled.latch.target()) else { return };
+        if !can_be_reached(to) {
+            return;
+        }
+        let mut packet = [0; rtcp::LONGEST];
+        let length = self.reporting.write(&mut packet, &self.outgoing, &mut self.incoming, goodbye, clock);
+        if let Some(packet) = packet.get(..length) {
+            self.door.send(component, to, packet);
+        }
+    }
+
+    // ------------------------------------------------------------ telling
+
+    fn tell(&self, digit: Digit, now: Micros) -> Event {
+        let Digit { name, ended, duration_ms } = digit;
+        Event::Digit { port: self.port, digit: name, ended, duration_ms, clock_s: to_seconds(now) }
+    }
+
+    fn codec(&self) -> &str {
+        let heard = self.settled.as_ref().zip(self.payload);
+        let payload = heard.and_then(|(settled, place)| settled.receive.get(place));
+        payload.map_or(&*self.codec_before, |payload| &*payload.name)
+    }
+
+    pub fn report(&self, closed: bool, now: Micros) -> Event {
+        let (received, lost) = (self.incoming.packets, self.incoming.lost());
+        let (jitter_ms, round_trip_ms) = (self.incoming.jitter_ms(), self.reporting.round_trip_ms());
+        let lost_part = lost as f64 / (lost + received).max(1) as f64;
+        let heard = self.incoming.ssrc().is_some();
+        Event::Report(Box::new(Report {
+            port: self.port,
+            closed,
+            received_packets: received,
+            received_bytes: self.incoming.bytes,
+            sent_packets: self.outgoing.packets,
+            sent_bytes: self.outgoing.bytes,
+            lost_packets: lost,
+            jitter_ms,
+            round_trip_ms,
+            mos: if heard { mos::estimate(self.codec(), lost_part, jitter_ms, round_trip_ms) } else { 0.0 },
+            remote_lost_packets: self.reporting.remote_lost(),
+            remote_jitter_ms: self.reporting.remote_jitter_ms(self.outgoing.clock_rate_hz()),
+            refused_packets: self.refused,
+            codec: self.codec().to_owned(),
+            clock_s: to_seconds(now),
+        }))
+    }
+}
+
+/// Foreign or malformed: dropped and counted.
+struct Refused;
+
+/// What may be passed on; None when the packet was taken note of and that is all.
+type Taking = Result<Option<Taken>, Refused>;
+
+/// An address of zeros or port 0 is SDP's way of saying "nowhere" (RFC 3264 section 8.4).
+fn can_be_reached(to: SocketAddr) -> bool {
+    to.port() != 0 && !to.ip().is_unspecified()
+}

@@ -130,12 +130,14 @@ class Call:
         return not self.phone.agent.busy_with(self.leg)
 
     async def holds(self, how: str = "sendonly", *, method: str = "INVITE", within_s: float = 10.0) -> None:
-        """Put the other side on hold: "sendonly", "inactive", or "0.0.0.0" the old way."""
+        """Put the other side on hold, microphone off: "sendonly", "inactive", or "0.0.0.0" the old way."""
+        self.mouth.muted = True
         direction, zero = HOLD_WAYS[how]
         await self.changes(direction, zero_address=zero, method=method, within_s=within_s)
 
     async def resumes(self, *, method: str = "INVITE", within_s: float = 10.0) -> None:
         await self.changes("sendrecv", method=method, within_s=within_s)
+        self.mouth.muted = False
 
     async def changes(
         self,

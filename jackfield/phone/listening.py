@@ -9,11 +9,13 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Iterable
 from dataclasses import dataclass, field
+from itertools import islice
 from typing import NamedTuple
 
 from jackfield.phone import g711, sound
 from jackfield.phone.negotiation import Media
 from jackfield.phone.rtp import BadPacket, Packet, read_event, read_packet
+from jackfield.phone.sdp import Codec
 
 KEPT_FRAMES = 1500
 GRACE_S = 1.0
@@ -103,6 +105,10 @@ class Ear:
         self._types_before = self._types
         self._types = {codec.payload_type: codec.name for codec in media.receive}
         self._remotes.add(media.remote)
+
+    def expect(self, codecs: Iterable[Codec]) -> None:
+        """An offer is out: from now on sound may come in any of these (RFC 3264 5.1)."""
+        self._types = {codec.payload_type: codec.name for codec in codecs}
 
     def hear(self, data: bytes, src: tuple[str, int], now: float) -> None:
         """One datagram came to the RTP port."""
@@ -236,12 +242,15 @@ class Ear:
     # ------------------------------------------------------------ the sound
 
     def samples(self, for_s: float, now: float | None = None) -> list[int]:
-        """The newest samples, `for_s` long; with `now`, only those that arrived since `now - for_s`."""
+        """The newest samples without a break, at most `for_s`; with `now`, all since `now - for_s`."""
         wanted = max(1, round(for_s * 50))
-        newest = list(self.frames)[-wanted:]
+        newest = list(islice(reversed(self.frames), wanted))
         if now is not None:
             newest = [frame for frame in newest if frame.at > now - for_s - 0.001]
         newest.sort(key=lambda frame: frame.sequence)
+        if now is None:
+            breaks = (n for n in range(len(newest) - 1, 0, -1) if not _continues(newest[n - 1], newest[n]))
+            newest = newest[next(breaks, 0) :]
         return _decoded(newest)
 
     def level_of(self, frequency_hz: float, for_s: float = 0.1) -> float:
@@ -293,6 +302,11 @@ class Ear:
 def _follows(last: Frame, frame: Frame) -> bool:
     """Two frames of the same G.711, none lost between."""
     return last.payload_type == frame.payload_type in (0, 8) and frame.sequence == last.sequence + 1
+
+
+def _continues(last: Frame, frame: Frame) -> bool:
+    """Does this frame begin where the one before ended?"""
+    return _follows(last, frame) and (frame.timestamp - last.timestamp) & 0xFFFFFFFF == len(last.payload)
 
 
 def _decoded(frames: Iterable[Frame]) -> list[int]:

@@ -200,13 +200,17 @@ class Phone:
     ) -> Call:
         """Send an INVITE to a number, a URI or (directly) a phone; does not wait for any answer."""
         aim = target.contact if isinstance(target, Phone) else target
-        rtp = self.transport.open_rtp()
-        leg_id = self.agent.new_leg_id()
-        wish = events.Dial(leg_id, aim, rtp, codecs or self.codecs, offers, fields)
+        return self._dial(aim, offers=offers, codecs=codecs or self.codecs, fields=fields)
+
+    def _dial(self, target: str, *, offers: bool, codecs: tuple[Codec, ...], fields: events.Fields) -> Call:
+        rtp, leg_id = self.transport.open_rtp(), self.agent.new_leg_id()
+        wish = events.Dial(leg_id, target, rtp, codecs, offers, fields)
         outputs = self.agent.handle(wish, self.now)
-        self.calls.append(Call(self, self.agent.legs[leg_id], rtp, incoming=False))
+        call = Call(self, self.agent.legs[leg_id], rtp, incoming=False)
+        call.ear.expect(codecs if offers else ())
+        self.calls.append(call)
         self._perform(outputs)
-        return self.calls[-1]
+        return call
 
     async def rings(self, within_s: float = 5.0) -> Call:
         """Somebody calls: the newest call that came and waits for an answer."""
@@ -443,13 +447,7 @@ class Phone:
         fields += [("Referred-By", request.get("referred-by"))] if request.get("referred-by") else []
         self._notify(call, "SIP/2.0 100 Trying", "active;expires=60")
         target = str(aim._replace(headers={}, params={k: v for k, v in aim.params.items() if k != "method"}))
-        rtp, leg_id = self.transport.open_rtp(), self.agent.new_leg_id()
-        outputs = self.agent.handle(
-            events.Dial(leg_id, target, rtp, self.codecs, True, tuple(fields)), self.now
-        )
-        new = Call(self, self.agent.legs[leg_id], rtp, incoming=False)
-        self.calls.append(new)
-        self._perform(outputs)
+        new = self._dial(target, offers=True, codecs=self.codecs, fields=tuple(fields))
         reporting = self.loop.create_task(self._report(call, new))
         self._reports.add(reporting)
         reporting.add_done_callback(self._reports.discard)

@@ -23,6 +23,8 @@ class Mouth:
 
     def __init__(self, rng: random.Random, voice: sound.Voice = sound.SILENCE) -> None:
         self.voice = voice
+        self.muted = False
+        """the microphone is off: silence is sent where something is sent at all"""
         self.media: Media | None = None
         self.sent = 0
         self._ssrc = rng.getrandbits(32)
@@ -58,7 +60,8 @@ class Mouth:
     def _frame(self, media: Media, now: float) -> bytes:
         payload_type = media.send.payload_type
         if payload_type in (0, 8):
-            return sound.frame(self.voice, payload_type, self._index, now)
+            voice = sound.SILENCE if self.muted else self.voice
+            return sound.frame(voice, payload_type, self._index, now)
         return sound.pattern(self._index // sound.FRAME, payload_type)
 
     def _packet(

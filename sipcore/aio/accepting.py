@@ -7,6 +7,7 @@ turned away before it costs a TLS handshake, and so that failed handshakes are c
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import errno
 import socket
 import ssl
@@ -86,11 +87,10 @@ class StreamListener:
             return
         greeting = self._loop.create_task(self._shake_hands(connection, accepted))
         self._greetings.add(greeting)
-        greeting.add_done_callback(self._greetings.discard)
-        greeting.add_done_callback(lambda task: accepted.close() if task.cancelled() else None)
+        greeting.add_done_callback(lambda _: self._greeted(greeting, connection, accepted))
 
     async def _shake_hands(self, connection: Connection, accepted: socket.socket) -> None:
-        try:
+        with contextlib.suppress(OSError):  # SSLError and the handshake's timeout are OSErrors
             accepted.setblocking(False)
             watch_peer(accepted)
             await self._loop.connect_accepted_socket(
@@ -99,7 +99,10 @@ class StreamListener:
                 ssl=self._context,
                 ssl_handshake_timeout=self._handshake_s if self._context is not None else None,
             )
-        except OSError:  # SSLError and the handshake's timeout are OSErrors
+
+    def _greeted(self, greeting: asyncio.Task[None], connection: Connection, accepted: socket.socket) -> None:
+        self._greetings.discard(greeting)
+        if not connection.stood:
             self._connections.turned_away(connection)
             accepted.close()
 

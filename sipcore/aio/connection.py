@@ -46,7 +46,7 @@ class Connection(asyncio.Protocol):
         "_proven",
         "_table",
         "_transport",
-        "_why",
+        "why",
         "_wire",
         "_write_buffer",
         "flow",
@@ -80,7 +80,8 @@ class Connection(asyncio.Protocol):
         self._counters = counters
         self._write_buffer = write_buffer
         self._transport: asyncio.Transport | None = None
-        self._why = ""
+        self.why = ""
+        """of its end, once that has begun"""
 
     # ------------------------------------------------------------ from asyncio
 
@@ -90,7 +91,7 @@ class Connection(asyncio.Protocol):
         self._table.stands(self)
 
     def data_received(self, data: bytes) -> None:
-        if self._why:
+        if self.why:
             return
         self.liveness.heard(monotonic())
         try:
@@ -102,7 +103,8 @@ class Connection(asyncio.Protocol):
 
     def connection_lost(self, exc: Exception | None) -> None:
         self._transport = None
-        self._table.lost(self, self._why or (str(exc) if exc else "the far side closed the connection"))
+        self.why = self.why or (str(exc) if exc else "the far side closed the connection")
+        self._table.lost(self, self.why)
 
     # ------------------------------------------------------------ from the table
 
@@ -111,7 +113,7 @@ class Connection(asyncio.Protocol):
 
         False, and nothing sent, when the connection is about to close or shakes hands yet.
         """
-        if self._why or not self._wire.ready:
+        if self.why or not self._wire.ready:
             return False
         if flow != self.flow and len(self.sent_as) < _FLOWS_TOLD:
             self.sent_as.add(flow)
@@ -132,15 +134,15 @@ class Connection(asyncio.Protocol):
     def close(self, why: str) -> None:
         """Close in order: what was written still goes out, unless the far side takes too long to read it."""
         transport = self._transport
-        if transport is not None and not self._why:
-            self._why = why
+        if transport is not None and not self.why:
+            self.why = why
             transport.write(self._wire.farewell())
             transport.close()
             asyncio.get_running_loop().call_later(_CLOSING_S, transport.abort)
 
     def abort(self, why: str) -> None:
         """Close at once; what waits to be written is lost."""
-        self._why = self._why or why
+        self.why = self.why or why
         if self._transport is not None:
             self._transport.abort()
 
@@ -171,7 +173,7 @@ class Connection(asyncio.Protocol):
 
     def _write(self, data: bytes) -> None:
         transport = self._transport
-        if transport is None or self._why:
+        if transport is None or self.why:
             return
         transport.write(data)
         if transport.get_write_buffer_size() > self._write_buffer:

@@ -76,8 +76,10 @@ class Connections:
         """Send one message; `flow.connection` 0 takes or opens a connection to `flow.remote`."""
         if flow.connection:
             connection = self._by_id.get(flow.connection)
-            if connection is None or connection.flow.remote != flow.remote or not connection.send(data, flow):
+            if connection is None or connection.flow.remote != flow.remote:
                 self._fail(flow, "the connection is gone")
+            elif not connection.send(data, flow):
+                self._fail(flow, connection.why or "the connection is not ready")
             return
         key = _key(flow)
         connection = self._by_key.get(key)
@@ -127,8 +129,7 @@ class Connections:
     def turned_away(self, connection: Connection) -> None:
         """An admitted connection did not get through its handshake."""
         self._counters.bad_handshakes += 1
-        if not connection.stood:
-            self._release(connection.flow.remote)
+        self._release(connection.flow.remote)
 
     def stands(self, connection: Connection) -> None:
         self._by_id[connection.flow.connection] = connection
@@ -215,9 +216,9 @@ class Connections:
             del self._openings[key]
             if not any(connection.stood for connection in made):
                 self._release(flow.remote)
-        for waiting, data in opening.waiting:
-            if not (made and made[0].send(data, waiting)):
-                self._fail(waiting, why)
+        unsent = [flow for flow, data in opening.waiting if not (made and made[0].send(data, flow))]
+        for waiting in dict.fromkeys(unsent):
+            self._fail(waiting, why)
 
     # ------------------------------------------------------------ housekeeping
 

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import os
+import re
 import socket
 import ssl
 from collections.abc import Callable
@@ -19,6 +20,9 @@ from sipcore.flow import Address, Flow, Transport
 _USER_TIMEOUT_MS = 32_000
 """what TCP has sent and not seen acknowledged for 64*T1 has failed"""
 _IP_BIND_ADDRESS_NO_PORT = 24
+
+
+_is_name = re.compile(r"[A-Za-z0-9_:-][A-Za-z0-9_.:-]{0,252}").fullmatch
 
 
 class NotOpened(Exception):
@@ -50,7 +54,7 @@ class Opener:
                 await self._connect(flow, remember)
         except TimeoutError:
             why = f"no connection in {self._connect_s:g} s"
-        except (OSError, ListenError, UnicodeError) as error:  # SSLError is an OSError
+        except (OSError, ListenError) as error:  # SSLError is an OSError
             why = _words(error)
         else:
             return made[0]
@@ -62,8 +66,7 @@ class Opener:
         loop = asyncio.get_running_loop()
         context, name = None, None
         if flow.transport is Transport.TLS:
-            name = (flow.server_name or flow.remote[0]).rstrip(".")
-            name.encode("idna")  # asyncio would trip over it in the middle of the handshake
+            name = _server_name(flow)
             context = self._context or await asyncio.to_thread(client_context, self._tls)  # reads many files
             self._context = context
         made = _bound(flow)
@@ -74,6 +77,18 @@ class Opener:
         except BaseException:
             made.close()
             raise
+
+
+def _server_name(flow: Flow) -> str:
+    """The name that the certificate must have. asyncio would trip over a bad one in mid-handshake."""
+    name = (flow.server_name or flow.remote[0]).removesuffix(".")
+    try:
+        name.encode("idna")
+    except UnicodeError as error:
+        raise NotOpened(f"{name!r} is no host name") from error
+    if not _is_name(name):
+        raise NotOpened(f"{name!r} is no host name")
+    return name
 
 
 def watch_peer(made: socket.socket) -> None:

@@ -13,13 +13,13 @@ import random
 import signal
 import sys
 import time
+from collections.abc import Sequence
 from pathlib import Path
 from time import monotonic
 from typing import Any
 
 import structlog
 import uvloop
-from media.client import MediaClient
 
 from conf.bindings_store import BindingsStore
 from conf.demo import DemoPhone
@@ -28,16 +28,17 @@ from conf.load import load_settings
 from conf.settings import Settings
 from conf.snapshot import Snapshot, TenantId
 from conf.store import ConfigStore
-from jackfield.addresses import MediaHosts
+from jackfield.addresses import SOMEWHERE, MediaHosts
 from jackfield.calllog import CallLog
 from jackfield.engine import Engine
-from jackfield.first_start import open_configuration
+from jackfield.first_start import open_configuration, welcome
 from jackfield.logs import configure_logs
 from jackfield.wiring import build_engine
 from media import messages as media
+from media.client import MediaClient
 from pbx.appcalls import AppCommand, AppDone, LiveCall, drive
 from pbx.apps import APPS
-from pbx.board import AppNews, NewSnapshot, SaveBindings, StartApp
+from pbx.board import AppNews, MediaRestarted, NewSnapshot, SaveBindings, StartApp
 from sipcore import events as sip
 from sipcore.aio import EarliestTimer, Limits, Listen, ListenError, Resolver, TlsSettings, Transports
 from sipcore.flow import Address, Flow, Transport
@@ -87,8 +88,13 @@ class Process:
             message_size=sip_settings.max_message_bytes,
         )
         self.transports = Transports(listens, self._received, self._flow_failed, limits=limits)
-        self.resolver = Resolver(self._local_for)
-        self.media = MediaClient(settings.paths.var / "media.sock", self._media_events, self._media_connected)
+        self.resolver = Resolver(self.transports)
+        self.media = MediaClient(
+            str(settings.paths.var / "media.sock"),
+            self._media_events,
+            self._media_link,
+            settings.media.orphan_s,
+        )
         self.engine: Engine
         self.timer: EarliestTimer
         self.bindings: BindingsStore
@@ -153,11 +159,9 @@ class Process:
 
     async def _join_media(self, now: float) -> None:
         """Find media, and with it the calls that an engine before us left there."""
-        await self.media.connect()
-        self.media.send(media.Hello(media.VERSION, self.settings.media.orphan_s))
-        self.media.send(media.AskMemos())
         try:
             async with asyncio.timeout(MEDIA_READY_S):
+                await self.media.connect()
                 memos = await self._memos
         except TimeoutError:
             raise Unavailable("media", "its process did not answer") from None
@@ -182,25 +186,26 @@ class Process:
         self._feed(sip.Received(data, flow))
 
     def _flow_failed(self, flow: Flow, why: str) -> None:
+        self.resolver.failed(flow)
         self._feed(sip.FlowFailed(flow, why))
 
-    def _media_events(self, events: list[media.Event]) -> None:
+    def _media_events(self, events: Sequence[media.Event]) -> None:
         for event in events:
             if isinstance(event, media.Memos):
                 if not self._memos.done():
                     self._memos.set_result(event)
-            elif isinstance(event, media.Welcome):
-                log.debug("media answers", workers=event.workers, open_ports=event.open_ports)
             elif isinstance(event, media.Refused):
                 log.error("media refused a command", tag=event.tag, why=event.why)
             else:
                 self._feed(event)
 
-    def _media_connected(self, connected: bool) -> None:
-        if not connected:
+    def _media_link(self, welcome: media.Welcome | None) -> None:
+        if welcome is None:
             log.warning("media is away: calls that are up are silent until it is back")
-        elif self._memos.done():
-            self.media.send(media.Hello(media.VERSION, self.settings.media.orphan_s))
+        elif not self._memos.done():
+            self.media.send(media.AskMemos())
+        elif welcome.open_ports == 0:
+            self._feed(MediaRestarted())
 
     def _feed(self, what: Any) -> None:
         self.engine.handle(what, monotonic())
@@ -236,7 +241,9 @@ class Process:
         self._feed(sip.Resolved(question.query, await self.resolver.resolve(question.uri)))
 
     def to_media(self, commands: list[media.Command]) -> None:
-        self.media.send_now(commands)
+        for command in commands:
+            self.media.send(command)
+        self.media.flush()
 
     def keep(self, bindings: SaveBindings) -> None:
         key = (bindings.tenant, bindings.number)

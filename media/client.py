@@ -131,10 +131,11 @@ class MediaClient:
         if self._link is None or self._loop is None:
             return
         if not self._outgoing:
-            self._loop.call_soon(self._flush)
+            self._loop.call_soon(self.flush)
         self._outgoing.append(command)
 
-    def _flush(self) -> None:
+    def flush(self) -> None:
+        """Send what waits for the end of this turn of the loop now: before the answer that depends on it."""
         commands, self._outgoing = self._outgoing, []
         if self._link is not None and commands:
             self._link.write(commands)

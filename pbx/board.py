@@ -44,6 +44,10 @@ class AppNews(msgspec.Struct, frozen=True, gc=False):
     over: bool = False
 
 
+class MediaRestarted(msgspec.Struct, frozen=True, gc=False):
+    """Media died and is back, empty: every port of every call has to be opened again."""
+
+
 class NewSnapshot(msgspec.Struct, frozen=True):
     """The configuration was changed; calls that are up keep the one they started with."""
 

@@ -210,6 +210,14 @@ class LegSound:
         board.send(media.OpenPort(port, self.call, board.bind_host(self.host), number))
         return number
 
+    def open_again(self, board: Board) -> None:
+        """Tell a media process that knows nothing of it all about this leg."""
+        for port, number in zip(self.ports, self.numbers, strict=True):
+            if port:
+                board.send(media.OpenPort(port, self.call, board.bind_host(self.host), number))
+        if self.agreed is not None and self.theirs is not None:
+            self._tell_media(board)
+
     def close(self, board: Board, now: float) -> None:
         """Close every port; the numbers rest before they are used again."""
         for port, number in zip(self.ports, self.numbers, strict=True):

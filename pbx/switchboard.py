@@ -16,7 +16,7 @@ from media import messages as media
 from pbx import api, appcalls, memo, transfer
 from pbx.api import CallEvent, CallId, CallObserver, EndCause, LegId
 from pbx.appcalls import AppAnswer, AppCommand, AppDone, AppEcho, AppTone
-from pbx.board import AppNews, Board, CallSettings, NewSnapshot, Output, Target
+from pbx.board import AppNews, Board, CallSettings, MediaRestarted, NewSnapshot, Output, Target
 from pbx.call import Call
 from pbx.doorman import Challenge, Doorman, Known, Refused
 from pbx.headers import reason_header
@@ -35,7 +35,7 @@ from sipcore.timers import Deadlines
 PORT_FAILED = reason_header("Q.850", 38, "Media port failed")
 SHUTDOWN = reason_header("SIP", 503, "Server is shutting down")
 
-Input = sip.Event | media.Event | AppCommand | NewSnapshot
+Input = sip.Event | media.Event | AppCommand | NewSnapshot | MediaRestarted
 
 
 class Dialogs(Protocol):
@@ -114,6 +114,7 @@ class Switchboard:
             AppTone: self._app_command,
             AppDone: self._app_command,
             NewSnapshot: self._new_snapshot,
+            MediaRestarted: self._media_restarted,
         }
 
     # ------------------------------------------------------------ the two doors
@@ -347,6 +348,15 @@ class Switchboard:
         if call is not None:
             appcalls.obey(call, self, event, now)
             self._settle(call, now)
+
+    def _media_restarted(self, event: MediaRestarted, now: float) -> None:
+        """The sound of calls that are up goes on: same ports, same peers, same edges."""
+        for call in self._calls.values():
+            for leg in call.legs.values():
+                leg.sound.open_again(self)
+            for listener, speaker in sorted(call.edges):
+                self.send(media.Hear(listener, speaker))
+            self._changed[call.id] = call
 
     def _new_snapshot(self, event: NewSnapshot, now: float) -> None:
         self.snapshot = event.snapshot

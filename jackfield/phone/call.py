@@ -258,6 +258,8 @@ class Call:
             self._tick()
 
     def hear(self, data: bytes, src: tuple[str, int], now: float) -> None:
+        if self.ear.media is None and self.leg.negotiation.has_offered:
+            self.ear.expect(self.leg.negotiation.codecs)
         self.ear.hear(data, src, now)
         if self.ear.complaints:
             self.phone.agent.complain(*self.ear.complaints)

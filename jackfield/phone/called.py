@@ -34,6 +34,14 @@ class Called:
         return self._transaction is not None
 
     @property
+    def has_accepted(self) -> bool:
+        """Our 200 is out or decided on, and its ACK not here."""
+        from jackfield.phone.leg import State
+
+        out = self._transaction is not None and 200 <= self._transaction.status < 300
+        return self._leg.state is State.RINGING and (out or self._accept_after_prack)
+
+    @property
     def _invite(self) -> Message:
         assert self._transaction is not None, "this leg was not called"
         return self._transaction.request

@@ -6,6 +6,7 @@ changes while the call stands (re-INVITE, UPDATE), session timers, requests insi
 
 from __future__ import annotations
 
+import contextlib
 import enum
 from typing import TYPE_CHECKING
 
@@ -73,6 +74,7 @@ class Leg:
         self._change_again: tuple[float, Change] | None = None
         self._resend_2xx: Resender | None = None
         self._the_2xx: tuple[bytes, ServerTransaction, bool] | None = None
+        self._bye_after_ack: Fields | None = None
         self._ended_at: float | None = None
 
     # ------------------------------------------------------------ commands
@@ -107,6 +109,8 @@ class Leg:
         """CANCEL, BYE or 480, whatever the state asks for."""
         if self.state is State.CALLING:
             self.calling.cancel(fields)
+        elif self.called.has_accepted:
+            self._bye_after_ack = fields  # not before it (15): else the caller may not know the dialog yet
         elif self.state is State.RINGING:
             self.called.refuse(Refuse(self.id, 480))
         elif self.state is State.CONFIRMED:
@@ -116,6 +120,7 @@ class Leg:
     def change(self, wish: Change) -> None:
         """Offer anew inside the call (14.1, RFC 3311)."""
         negotiation = self.negotiation
+        before = negotiation.direction, negotiation.zero_address
         negotiation.direction, negotiation.zero_address = wish.direction, wish.zero_address
         body = negotiation.offer() if wish.offers else b""
         fields = [*self.target_fields(), *self.timer.fields_of_refresh(wish.method)]
@@ -123,11 +128,11 @@ class Leg:
             fields.append(("Content-Type", "application/sdp"))
 
         def replied(response: Message | None) -> None:
-            self._changed(wish, response)
+            self._changed(wish, response, before)
 
         self._change = self.request(wish.method, fields, body, replied)
 
-    def _changed(self, wish: Change, response: Message | None) -> None:
+    def _changed(self, wish: Change, response: Message | None, before: tuple[str, bool]) -> None:
         status = response.status if response else 408
         first = self._change is not None and not self._change.under_way
         if response is not None and status < 300:
@@ -139,6 +144,8 @@ class Leg:
         elif status in (408, 481):
             self.bye()
             self.end(f"our {wish.method} met {status}")
+        else:
+            self.negotiation.direction, self.negotiation.zero_address = before  # all stays as it was (14.1)
         if first:
             self._change = None
             self.agent.emit(Replied(wish.ask, status, response))
@@ -257,11 +264,11 @@ class Leg:
         if self._resend_2xx is not None and request.method == "INVITE":
             agent.complain("a re-INVITE before the ACK of the INVITE before (RFC 3261 14.1)")
         if self._change is not None and self._change.under_way:
-            agent.respond(transaction, 491)
+            self._refuse_change(request, transaction)
             return
         if request.method == "INVITE" and self.state is not State.CONFIRMED:
             agent.complain("a re-INVITE before the dialog was confirmed (RFC 3261 14.1)")
-            agent.respond(transaction, 491)
+            self._refuse_change(request, transaction)
             return
         refused = self.timer.refuses(request)
         if refused:
@@ -279,6 +286,13 @@ class Leg:
         self.media_may_have_changed()
         if request.method == "INVITE":
             self.resend_until_ack(data, transaction, offered=not request.sdp)
+
+    def _refuse_change(self, request: Message, transaction: ServerTransaction) -> None:
+        """491; what the refused offer says still counts for its version."""
+        if request.sdp:
+            with contextlib.suppress(Unusable):
+                self.negotiation.glance(request.sdp)
+        self.agent.respond(transaction, 491)
 
     def _answer_to(self, request: Message) -> bytes:
         if request.sdp:
@@ -314,6 +328,8 @@ class Leg:
             agent.complain("the ACK has SDP, and we had not offered (RFC 3261 13.2.1)")
         if self.state is State.RINGING:
             self.confirm()
+            if self._bye_after_ack is not None:
+                self.hang_up(self._bye_after_ack)
 
     def _take_answer_of_ack(self, ack: Message) -> None:
         try:

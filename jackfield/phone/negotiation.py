@@ -56,6 +56,8 @@ class Negotiation:
         self._version = rng.getrandbits(15)
         self._local: bytes = b""
         self._local_sdp: Sdp | None = None
+        self._seen: Sdp | None = None
+        """their newest description, even of an offer that was refused"""
         self._known_types: dict[int, Codec] = {}
 
     @property
@@ -106,6 +108,12 @@ class Negotiation:
                 "the SDP of the 2xx is not that of the provisional before it (RFC 3261 13.2.1)"
             )
 
+    def glance(self, body: bytes) -> None:
+        """Look at an offer that is refused for other reasons: its version counts. Raises Unusable."""
+        remote, faults = read_sdp(body)
+        self.faults += [f"offer: {fault}" for fault in faults]
+        self._check_origin(remote, "offer")
+
     def _take(self, body: bytes, what: str) -> Sdp:
         remote, faults = read_sdp(body)
         self.faults += [f"{what}: {fault}" for fault in faults]
@@ -122,7 +130,7 @@ class Negotiation:
         return remote
 
     def _check_origin(self, remote: Sdp, what: str) -> None:
-        before = self.remote
+        before, self._seen = self._seen, remote
         if before is None:
             return
         if (before.username, before.session_id, before.origin_host) != (

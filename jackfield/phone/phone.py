@@ -207,7 +207,6 @@ class Phone:
         wish = events.Dial(leg_id, target, rtp, codecs, offers, fields)
         outputs = self.agent.handle(wish, self.now)
         call = Call(self, self.agent.legs[leg_id], rtp, incoming=False)
-        call.ear.expect(codecs if offers else ())
         self.calls.append(call)
         self._perform(outputs)
         return call

@@ -227,10 +227,15 @@ class Cancelled(msgspec.Struct, frozen=True):
 
 
 class Acked(msgspec.Struct, frozen=True):
-    """The ACK of our 2xx to the first INVITE. `body` is the SDP answer when our 2xx had carried the offer."""
+    """The ACK of our 2xx to the first INVITE. `body` is the SDP answer when our 2xx had carried the offer.
+
+    With a `request` it is the ACK of our 2xx to that re-INVITE; told only where that 2xx had carried
+    an offer.
+    """
 
     dialog: DialogId
     body: bytes
+    request: RequestId | None = None
 
 
 class Progressed(msgspec.Struct, frozen=True):
@@ -269,10 +274,14 @@ class EndedBy(enum.Enum):
     NO_ACK = "the far side never acknowledged our answer"
     SESSION_EXPIRED = "the session was not refreshed (RFC 4028)"
     PEER_LOST = "the far side no longer knows the dialog (481 or 408)"
+    OUR_FAULT = "a fault of ours (see Crashed)"
 
 
 class Ended(msgspec.Struct, frozen=True):
-    """A confirmed dialog is over, once. `request` is the peer's BYE where there was one (already answered)."""
+    """A confirmed dialog is over, once. `request` is the peer's BYE where there was one (already answered).
+
+    Told also, with NO_ACK, for an incoming call whose reliable provisional response was never acknowledged.
+    """
 
     dialog: DialogId
     by: EndedBy
@@ -319,6 +328,16 @@ class PeerBroke(msgspec.Struct, frozen=True):
     rule: str
 
 
+class Crashed(msgspec.Struct, frozen=True):
+    """A fault of ours, for the log: `why` has the traceback. The dialog that it happened in was ended.
+
+    Never in tests: there the stack is strict and raises.
+    """
+
+    dialog: DialogId | None
+    why: str
+
+
 Input = (
     Received
     | FlowFailed
@@ -334,16 +353,5 @@ Input = (
     | Send
     | Reply
 )
-Event = (
-    IncomingCall
-    | Cancelled
-    | Acked
-    | Progressed
-    | Answered
-    | Failed
-    | Ended
-    | Asked
-    | Incoming
-    | Replied
-)
-Output = Transmit | Resolve | PeerBroke | Event
+Event = IncomingCall | Cancelled | Acked | Progressed | Answered | Failed | Ended | Asked | Incoming | Replied
+Output = Transmit | Resolve | PeerBroke | Crashed | Event

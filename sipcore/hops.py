@@ -79,7 +79,7 @@ def way_back(request: Request, route_set: tuple[str, ...], contact: str, flow: F
     and only reached the way it came.
     """
     hop = _address_of(route_set, contact)
-    if hop is None or flow.connection or hop.remote[0] == flow.remote[0] and hop.transport.reliable:
+    if hop is None or flow.connection or (hop.remote[0] == flow.remote[0] and hop.transport.reliable):
         return Way(flow, follows=True)
     if hop.remote == flow.remote and hop.transport is flow.transport:
         return Way(flow)

@@ -45,3 +45,8 @@ class Identifiers:
 
     def call_id(self) -> str:
         return self.token() + self.token()
+
+    def derived_tag(self, *parts: str) -> str:
+        """The same tag for the same request whenever it comes: for answers that nobody remembers (RFC 3261 8.2.7)."""
+        text = "|".join(parts).encode("utf-8", "surrogateescape")
+        return hashlib.blake2b(text, digest_size=8, key=self._key).hexdigest()

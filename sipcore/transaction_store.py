@@ -90,7 +90,9 @@ class TransactionStore:
         self, machine: Machine, key: str, flow: Flow, user: int, wire: bytes, now: float, out: Outputs
     ) -> Transaction:
         """Send a request of ours; `key` is what `client_key` makes of its responses."""
-        tx = Transaction(key, machine, self._rows[machine, flow.transport.reliable], machine.first, flow, user)
+        tx = Transaction(
+            key, machine, self._rows[machine, flow.transport.reliable], machine.first, flow, user
+        )
         self.clients[key] = tx
         self._by_flow.setdefault(flow, set()).add(tx)
         self.fire(tx, Trigger.BEGIN, now, out, wire)
@@ -168,6 +170,10 @@ class TransactionStore:
     def timers_running(self) -> int:
         """How many timers are started: for leak checks."""
         return len(self._deadlines) + sum(len(lane) for lane in self._lanes.values())
+
+    def flows_watched(self) -> int:
+        """How many flows would be missed if they failed: for leak checks."""
+        return len(self._by_flow)
 
     # ------------------------------------------------------------ tables into calls
 

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import asyncio
 import ctypes
-import os
 import signal
 import sys
 from collections.abc import Sequence
@@ -17,7 +16,9 @@ from pathlib import Path
 
 import structlog
 
+from conf.faults import SettingsError, Unavailable
 from conf.settings import Settings
+from jackfield.first_start import open_configuration
 from jackfield.logs import configure_logs
 
 log = structlog.get_logger("supervisor")
@@ -149,7 +150,17 @@ async def _first(*waits: object, within_s: float) -> None:
 
 
 def supervise(settings: Settings, config: Path | None) -> int:
-    """Run until the end; returns the exit code."""
+    """Run until the end; returns the exit code. Faults of settings or disk are one line on standard error."""
     configure_logs(settings.log.level, settings.log.format)
-    os.environ.setdefault("PYTHONUNBUFFERED", "1")
+    try:
+        asyncio.run(_prepare(settings))
+    except (SettingsError, Unavailable) as problem:
+        print(f"jackfield: {problem}", file=sys.stderr)  # noqa: T201
+        return SETTINGS_FAULT
     return asyncio.run(Supervisor(settings, config).run())
+
+
+async def _prepare(settings: Settings) -> None:
+    """Make what is missing before any process starts, so that what is wrong is said once."""
+    store, _ = await open_configuration(settings)
+    await store.close()

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Iterable, Sequence
+from typing import cast
 
 import msgspec
 
@@ -180,8 +181,7 @@ class _Link(asyncio.Protocol):
         self.welcome: Welcome | None = None
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        assert isinstance(transport, asyncio.WriteTransport)
-        self._transport = transport
+        self._transport = cast(asyncio.WriteTransport, transport)  # uvloop's is one in all but its class
         self.write([Hello(VERSION, self._client.orphan_s)])
 
     def write(self, commands: Sequence[Command]) -> None:

@@ -24,7 +24,8 @@ class PeerFault(Exception):
 class BrokenRequest(PeerFault):
     """A request that is refused, and that can be told so: `request.response(status, reason)` works.
 
-    Its Via and CSeq are readable and it is not an ACK; nothing else of it should be trusted.
+    Its top Via is readable, it has a CSeq, and it is no ACK; nothing else of it should be relied on, so
+    the answer goes out without a transaction.
     """
 
     def __init__(self, status: int, reason: str, rule: str, request: Request) -> None:

@@ -15,7 +15,7 @@ from sipcore.parser import MAX_HEAD_BYTES
 
 MAX_BODY_BYTES = 256 * 1024
 
-_lengths = re.compile(rb"\r\n(?:content-length|l)[ \t]*:((?:[^\r]|\r\n[ \t])*)", re.IGNORECASE).findall
+_lengths = re.compile(rb"\r\n(?:content-length|l)[ \t]*:((?:[^\r]+|\r\n[ \t])*)", re.IGNORECASE).findall
 _is_length = re.compile(rb"[0-9]{1,10}").fullmatch
 
 

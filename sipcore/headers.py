@@ -293,9 +293,10 @@ def parse_cseq(text: str) -> CSeq:
     """RFC 3261 20.16: the number is below 2**31, leading zeros do no harm."""
     number, _, method = text.partition(" ")
     if method not in METHODS:
-        number, method, *rest = *text.split(), "", ""
-        if rest[1:] or not is_token(method):
+        words = text.split()
+        if len(words) != 2 or not is_token(words[1]):
             _broken("CSeq", "RFC 3261 20.16")
+        number, method = words
     return CSeq(_number(number, MAX_CSEQ, "CSeq", "RFC 3261 8.1.1.5"), method)
 
 

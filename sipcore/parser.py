@@ -4,8 +4,8 @@ One quick pass takes a message that is written as everyone writes it; what is fo
 broken goes through a tolerant second one. Typed values are read later, by the message itself; framing
 a stream is `sipcore/framing.py`. Cost is linear in the size, and every size is bounded.
 
-A fault is a `BrokenRequest` when the sender can be told (a request with readable Via and CSeq that is
-no ACK), else a plain PeerFault: the message is dropped in silence.
+A fault is a `BrokenRequest` when the sender can be told (a request with a readable Via and some CSeq
+that is no ACK), else a plain PeerFault: the message is dropped in silence.
 """
 
 from __future__ import annotations
@@ -21,6 +21,7 @@ from sipcore.uri import MAX_URI_CHARS, is_uri_text
 
 MAX_HEAD_BYTES = 64 * 1024
 MAX_FIELDS = 256
+_MAX_LINES = 4 * MAX_FIELDS
 MAX_VALUE_CHARS = 16 * 1024
 
 _MANDATORY = frozenset(("via", "from", "to", "call-id", "cseq"))
@@ -44,7 +45,7 @@ def parse(data: bytes) -> Request | Response:
     if end > 0:
         lines = data[:end].decode("utf-8", "surrogateescape").split("\r\n")
         text = "".join(lines)
-        if not ("\r" in text or "\n" in text or "\0" in text):
+        if len(lines) <= MAX_FIELDS and not ("\r" in text or "\n" in text or "\0" in text):
             start_line = lines.pop(0)
             fields = [line.partition(": ") for line in lines]
             # A line without ": " has an empty separator, and "" is no name: the tolerant way judges it.
@@ -77,10 +78,10 @@ def check(message: Message) -> None:
 
 def refusal(message: Message, fault: PeerFault) -> PeerFault:
     """The fault as what becomes of it: a BrokenRequest when `message` is a request that can be answered."""
-    if not isinstance(message, Request) or message.method == "ACK":
+    if not isinstance(message, Request) or message.method == "ACK" or message.get("cseq") is None:
         return fault
     try:
-        _ = message.via, message.cseq
+        _ = message.via
     except PeerFault:
         return fault
     return BrokenRequest(fault.status, fault.reason, fault.rule, message)
@@ -92,13 +93,20 @@ def _parse_tolerantly(data: bytes) -> Request | Response:
     A bare LF ends a line here because hand-made and some embedded senders write it, and a datagram ends
     where it ends. On a stream it could make two readers see two different messages; `framing.py` refuses it.
     """
-    match = _ends_head(data, 0, MAX_HEAD_BYTES)
-    if match is None:
-        if len(data) > MAX_HEAD_BYTES:
-            raise PeerFault(513, "Message Too Large", "header fields without end")
-        raise PeerFault(400, "No end of header fields", "RFC 3261 7")
-    lines = _line_end.split(data[: match.start()].decode("utf-8", "surrogateescape"))
     fault = None
+    match = _ends_head(data, 0, MAX_HEAD_BYTES)
+    if match is not None:
+        head_end, body_at = match.span()
+    elif len(data) > MAX_HEAD_BYTES:
+        raise PeerFault(513, "Message Too Large", "header fields without end")
+    else:
+        head_end = body_at = len(data)
+        fault = PeerFault(400, "No end of header fields", "RFC 3261 7")
+    text = data[:head_end].decode("utf-8", "surrogateescape").rstrip("\r\n")
+    lines = _line_end.split(text, _MAX_LINES)
+    if len(lines) > _MAX_LINES:
+        fault = PeerFault(400, "Too many lines", "our limit")
+        del lines[_MAX_LINES:]
     fields: list[Field] = []
     for line in _unfolded(lines[1:]):
         if "\r" in line or ("\0" in line and _has_bare_nul(line)):
@@ -111,7 +119,7 @@ def _parse_tolerantly(data: bytes) -> Request | Response:
         else:
             fault = PeerFault(400, "Malformed header field", "RFC 3261 7.3.1")
     first = {key_of(name): value for name, _, value in reversed(fields)}
-    return _assemble(lines[0], fields, first, data, match.end(), fault)
+    return _assemble(lines[0], fields, first, data, body_at, fault)
 
 
 def _unfolded(lines: list[str]) -> list[str]:

@@ -34,6 +34,7 @@ _is_host = re.compile(r"[a-z0-9_](?:[a-z0-9_.-]*[a-z0-9_.])?").fullmatch
 _is_numeric = re.compile(r"(?:.*\.)?(?:[0-9]+|0x[0-9a-f]*)\.?").fullmatch
 _is_port = re.compile(r"[0-9]{1,5}").fullmatch
 _is_text = re.compile(r'[^\s\x00-\x1f\x7f"<>@\\]*').fullmatch
+_three_colons = re.compile(r":::(?=[0-9]+\.[0-9.]+$)")
 _has_control = re.compile(r"[\s\x00-\x1f\x7f]").search
 _bad_escape = re.compile(r"%(?![0-9A-Fa-f]{2})").search
 _visual_separators = str.maketrans("", "", "-.()")
@@ -256,6 +257,8 @@ def _port(text: str) -> int:
 
 
 def _ipv6(text: str) -> str:
+    # The grammar of RFC 3261 let three colons stand before an embedded IPv4 address (RFC 5118 4.10).
+    text = _three_colons.sub("::", text)
     try:
         return socket.inet_ntop(socket.AF_INET6, socket.inet_pton(socket.AF_INET6, text))
     except (OSError, ValueError):

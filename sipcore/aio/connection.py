@@ -46,7 +46,6 @@ class Connection(asyncio.Protocol):
         "_proven",
         "_table",
         "_transport",
-        "why",
         "_wire",
         "_write_buffer",
         "flow",
@@ -54,6 +53,7 @@ class Connection(asyncio.Protocol):
         "liveness",
         "sent_as",
         "stood",
+        "why",
     )
 
     def __init__(
@@ -103,6 +103,7 @@ class Connection(asyncio.Protocol):
 
     def connection_lost(self, exc: Exception | None) -> None:
         self._transport = None
+        self._counters.bad_handshakes += not self.why and not self._wire.ready
         self.why = self.why or (str(exc) if exc else "the far side closed the connection")
         self._table.lost(self, self.why)
 

@@ -60,6 +60,7 @@ class Liveness:
     def heard(self, now: float) -> None:
         """Anything at all came in: the far side is alive."""
         self._heard_at = now
+        self._pinged_at = None
 
     def ponged(self) -> None:
         """The far side answered a ping; from now on it is expected to."""
@@ -76,12 +77,11 @@ class Liveness:
             return f"no message in {limits.first_message_s:g} s"
         if now - self._heard_at >= limits.idle_s:
             return f"nothing heard for {limits.idle_s:g} s"
-        pinged_at = self._pinged_at
-        if pinged_at is not None and now - pinged_at >= limits.pong_s:
-            if self._heard_at < pinged_at and self._answers_pings:
+        if self._pinged_at is not None and now - self._pinged_at >= limits.pong_s:
+            if self._answers_pings:
                 return f"no answer to a keep-alive in {limits.pong_s:g} s"
             self._pinged_at = None
-        if now >= self._ping_at:
+        if now >= self._ping_at and self._pinged_at is None:
             self._ping_at = now + self._ping_s
             self._pinged_at = now
             return Due.PING

@@ -17,6 +17,7 @@ from websockets.typing import Origin, Subprotocol
 
 from sipcore.aio.wire import BadHandshake, Brought
 from sipcore.faults import PeerFault
+from sipcore.framing import PING_BYTES, PONG_BYTES
 
 _SILENT = logging.Logger("sipcore.websocket")
 _SILENT.disabled = True  # a stranger's broken handshake is counted, never logged
@@ -50,19 +51,31 @@ class WebSocketWire:
             self._shake_hands(events)
             events = []
         messages: list[bytes] = []
-        ponged = False
+        pongs = 0
         for event in events:
             assert isinstance(event, Frame)
-            ponged = ponged or event.opcode is Opcode.PONG
-            if event.opcode in (Opcode.TEXT, Opcode.BINARY, Opcode.CONT):
+            if event.opcode is Opcode.PONG:
+                pongs += 1
+            elif event.opcode in (Opcode.TEXT, Opcode.BINARY, Opcode.CONT):
                 self._assemble(event, messages)
+        sip = [message for message in messages if not message.isspace() and message]
+        for message in messages:
+            if message == PING_BYTES and self.ready:
+                protocol.send_text(PONG_BYTES)
         answer = b"".join(protocol.data_to_send())
         if greeting and protocol.eof_sent:
             origin = isinstance(protocol.handshake_exc, InvalidOrigin)
             raise BadHandshake(answer, "Origin not allowed" if origin else "no WebSocket handshake", origin)
         fault = protocol.parser_exc
         broken = None if fault is None else PeerFault(400, str(fault), "RFC 6455")
-        return Brought(messages, answer, ponged=ponged, ended=protocol.close_expected(), broken=broken)
+        return Brought(
+            sip,
+            answer,
+            ponged=pongs > 0,
+            ended=protocol.close_expected(),
+            keep_alives=pongs + len(messages) - len(sip),
+            broken=broken,
+        )
 
     def wrap(self, message: bytes) -> bytes:
         """One text frame, as browsers like it; binary when it is not UTF-8 (RFC 7118 5)."""

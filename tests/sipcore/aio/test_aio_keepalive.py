@@ -38,6 +38,13 @@ def test_a_peer_that_never_ponged_may_not_know_how():
     assert alive.due(110.0) is None
 
 
+def test_a_ping_that_is_not_answered_yet_is_not_followed_by_the_next():
+    alive = life(Origin.WEBSOCKET, msgspec.structs.replace(LIMITS, websocket_ping_s=4.0))
+    alive.proven()
+    answers = [alive.due(float(second)) for second in range(4, 15)]
+    assert answers == [Due.PING, *[None] * 9, "no answer to a keep-alive in 10 s"]
+
+
 def test_pongs_can_be_demanded_from_the_first_ping_on():
     alive = life(Origin.OPENED, msgspec.structs.replace(LIMITS, pong_required=True))
     assert alive.due(100.0) is Due.PING

@@ -1,4 +1,7 @@
-"""TLS over real sockets: who may speak, who is refused, what is reused (RFC 3261 26.3.1, RFC 5922, RFC 5923)."""
+"""TLS over real sockets: who may speak, who is refused, what is reused (RFC 5922, RFC 5923).
+
+Certificates are made on the spot.
+"""
 
 import asyncio
 import contextlib
@@ -157,9 +160,9 @@ async def test_closing_breaks_off_handshakes(side, server_tls):
 async def test_versions_before_1_2_are_refused(server, authority):
     context = authority.client_context()
     context.set_ciphers("ALL:@SECLEVEL=0")
-    with pytest.warns(DeprecationWarning):
+    with pytest.warns(DeprecationWarning, match="TLSv1_1"):
         context.minimum_version = ssl.TLSVersion.TLSv1_1
-    with pytest.warns(DeprecationWarning):
+    with pytest.warns(DeprecationWarning, match="TLSv1_1"):
         context.maximum_version = ssl.TLSVersion.TLSv1_1
     with pytest.raises((ssl.SSLError, ConnectionError)):
         await asyncio.open_connection(*server.at(), ssl=context)

@@ -28,7 +28,7 @@ from jackfield.phone.events import (
 )
 from jackfield.phone.judge import faults_of_request, faults_of_response
 from jackfield.phone.leg import Leg
-from jackfield.phone.message import REASONS, Message, Unreadable, parse, read_uri
+from jackfield.phone.message import REASONS, Message, Unreadable, parse, read_addr, read_uri
 from jackfield.phone.registration import Registration
 from jackfield.phone.standalone import Standalone
 from jackfield.phone.transaction import ClientTransaction, ServerTransaction, Timers
@@ -58,6 +58,7 @@ class Agent:
         self.registration = Registration(self)
         self.standalone = Standalone(self)
         self._out: list[Output] = []
+        self._heard_last: Address | None = None
         self._leg_ids = 0
         self._clients: dict[tuple[str, str], tuple[ClientTransaction, Errand]] = {}
         self._servers: dict[tuple[str, str, str], ServerTransaction] = {}
@@ -143,16 +144,21 @@ class Agent:
         return target if target.startswith(("sip:", "sips:")) else f"sip:{target}@{self.domain}"
 
     def where(self, uri: str, routes: Iterable[str] = ()) -> Address:
-        """Where a request goes: its first route, else its target; a host name leads to the server."""
-        first = next(iter(routes), f"<{uri}>")
-        aimed = read_uri(first[first.index("<") + 1 : first.index(">")])
-        host = aimed.host.strip("[]")
+        """Where a request goes: its first route, else its target.
+
+        What is no address (a name, garbage from the other side) leads to the server, or back to who
+        was heard last; ValueError when there is neither.
+        """
         try:
+            first = next(iter(routes), "")
+            aimed = read_uri(read_addr(first).uri if first else uri)
+            host = aimed.host.strip("[]")
             ipaddress.ip_address(host)
-        except ValueError:
-            if self.account.server is None:
-                raise ValueError(f"{aimed} is a name, and there is no server to ask") from None
-            return self.account.server
+        except (ValueError, Unreadable):
+            instead = self.account.server or self._heard_last
+            if instead is None:
+                raise ValueError(f"{uri} is no address, and there is no server to ask") from None
+            return instead
         return host, aimed.port or (5061 if self.transport == "TLS" else 5060)
 
     def launch(self, errand: Errand) -> Message:
@@ -254,6 +260,7 @@ class Agent:
             return  # a keep-alive (RFC 5626 3.5.1)
         try:
             message = parse(data, stream=self.reliable)
+            self._heard_last = src
             if message.is_request:
                 self._take_request(message, src)
             else:

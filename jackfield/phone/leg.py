@@ -277,6 +277,7 @@ class Leg:
         try:
             body = self._answer_to(request)
         except (Unusable, NoCommonCodec) as fault:
+            self.complain_of_sdp()
             agent.complain(f"{request.method}: {fault} (RFC 3264)")
             agent.respond(transaction, 488)
             return
@@ -368,12 +369,15 @@ class Leg:
         return self._ended_at is not None and self.agent.now >= self._ended_at + FORGET_AFTER_S
 
     def media_may_have_changed(self) -> None:
-        """Tell of the media when they are settled, and pass on what was wrong with the descriptions."""
-        negotiation = self.negotiation
-        self.agent.complain(*negotiation.faults)
-        negotiation.faults.clear()
-        if negotiation.media is not None and self.state is not State.ENDED:
-            self.agent.emit(MediaChanged(self.id, negotiation.media))
+        """Tell of the media when they are settled, and of what was wrong with the descriptions."""
+        self.complain_of_sdp()
+        media = self.negotiation.media
+        if media is not None and self.state is not State.ENDED:
+            self.agent.emit(MediaChanged(self.id, media))
+
+    def complain_of_sdp(self) -> None:
+        self.agent.complain(*self.negotiation.faults)
+        self.negotiation.faults.clear()
 
     # ------------------------------------------------------------ time
 

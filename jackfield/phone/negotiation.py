@@ -76,7 +76,7 @@ class Negotiation:
             self.faults.append("the offer has fewer m-lines than there were (RFC 3264 8)")
         chosen = remote.audio
         common = self._common(chosen) if chosen else []
-        if chosen is None or not any(codec.name != EVENTS.name for codec in common):
+        if chosen is None or all(codec.name == EVENTS.name for codec in common):
             raise NoCommonCodec("no audio codec in common")
         direction = _narrow(self.direction, _heard(chosen))
         streams = [self._audio(s, common, direction) if s is chosen else _refused(s) for s in remote.streams]
@@ -97,7 +97,7 @@ class Negotiation:
             self._check_answered(theirs, ours)
         audio = remote.audio
         common = self._common(audio) if audio else []
-        if audio is None or not common:
+        if audio is None or all(codec.name == EVENTS.name for codec in common):
             raise Unusable("the answer has no audio that was offered")
         self._settle(audio, common, _narrow(self.direction, _heard(audio)))
 

@@ -69,7 +69,7 @@ class Asking:
             self.ask(usage, event)
 
     def _must_wait(self, usage: Usage, event: Ask) -> bool:
-        """True while this request would meet an offer or a re-INVITE that is under way (14.1, RFC 3311 5.1)."""
+        """True while this request would meet an offer or a re-INVITE under way (14.1, RFC 3311 5.1)."""
         if event.method == "INVITE":
             return (
                 usage.phase is not Phase.CONFIRMED
@@ -137,7 +137,7 @@ class Asking:
                 self.flush(usage)
 
     def _tries_again(self, usage: Usage, event: Ask, response: Response | None, status: int) -> bool:
-        """Our offer is settled. True when the request goes once more: after glare, or with a longer session."""
+        """Our offer is settled. True when the request goes once more: after glare, with a longer session."""
         if event.method == "INVITE":
             usage.our_invite = False
         if event.body:

@@ -1,4 +1,4 @@
-"""What the parts of the stack share: settings, transactions, deadlines, the usages, the outputs of this input.
+"""What the parts of the stack share: settings, transactions, deadlines, usages, the outputs of this input.
 
 Answers requests and remembers usages; knows nothing of what calls mean. One `Core` belongs to one `Stack`.
 """
@@ -86,7 +86,7 @@ class Core:
         usage.phase = Phase.OVER
         self.usages.pop(usage.id, None)
         self.by_tag.pop(usage.local_tag, None)
-        for timer in DialogTimer:
+        for timer in usage.timers:
             self.deadlines.stop((timer, usage.id))
 
     def find(self, call_id: str, local_tag: str, remote_tag: str) -> tuple[Usage, Dialog] | None:
@@ -103,6 +103,8 @@ class Core:
         return usage, dialog
 
     def start(self, timer: DialogTimer, usage: Usage, when: float) -> None:
+        if timer not in usage.timers:
+            usage.timers = (*usage.timers, timer)
         self.deadlines.start((timer, usage.id), when)
 
     def stop(self, timer: DialogTimer, usage: Usage) -> None:

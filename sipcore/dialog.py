@@ -96,7 +96,7 @@ TARGET_REFRESH = frozenset(("INVITE", "UPDATE", "SUBSCRIBE", "NOTIFY", "REFER"))
 
 
 def routed(target: str, route_set: tuple[str, ...]) -> tuple[str, str]:
-    """Request-URI and Route lines for a target and a route set (12.2.1.1); a strict router gets its own URI."""
+    """Request-URI and Route lines for a target and a route set (12.2.1.1); strict routers are humoured."""
     if not route_set:
         return target, ""
     if is_loose(route_set[0]):
@@ -112,7 +112,7 @@ def contact_of(message: Request | Response) -> str:
 
 
 def dialog_of_request(request: Request, local_tag: str, flow: Flow) -> Dialog:
-    """The early dialog that an INVITE from outside begins (12.1.1). Raises PeerFault(400) without a Contact."""
+    """The early dialog that an incoming INVITE begins (12.1.1). Raises PeerFault(400) without a Contact."""
     contact = contact_of(request)
     if not contact:
         raise PeerFault(400, "Missing Contact", "RFC 3261 8.1.1.8")

@@ -38,7 +38,7 @@ class Endings:
             self._core.tell(Ended(usage.id, by, request))
 
     def leave(self, usage: Usage) -> None:
-        """Hung up while our 2xx waits for its ACK: over for the call layer, the BYE follows the ACK (section 15)."""
+        """Hung up while our 2xx waits for its ACK: over for the call layer; the BYE follows the ACK (15)."""
         usage.phase = Phase.LEAVING
         for timer in (DialogTimer.REFRESH, DialogTimer.EXPIRE, DialogTimer.RETRY):
             self._core.stop(timer, usage)

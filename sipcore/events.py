@@ -195,7 +195,7 @@ class Send(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Reply(msgspec.Struct, frozen=True, kw_only=True):
-    """Answer a request that came up as `Asked` or `Incoming`; a provisional status may come before the final."""
+    """Answer a request that came up as `Asked` or `Incoming`; provisional ones may come before the final."""
 
     request: RequestId
     status: int
@@ -217,7 +217,7 @@ class IncomingCall(msgspec.Struct, frozen=True):
 
 
 class Cancelled(msgspec.Struct, frozen=True):
-    """The caller sent CANCEL before our final response; the stack has answered both requests (487). It is over.
+    """The caller sent CANCEL before our final response; the stack has answered both (487). It is over.
 
     `request` is the CANCEL: its Reason header says why (RFC 3326).
     """
@@ -289,7 +289,7 @@ class Ended(msgspec.Struct, frozen=True):
 
 
 class Asked(msgspec.Struct, frozen=True):
-    """A request inside a dialog that needs the call layer: re-INVITE, UPDATE, INFO, REFER, NOTIFY, MESSAGE, ...
+    """A request inside a dialog that needs the call layer: re-INVITE, UPDATE, INFO, REFER, NOTIFY, ...
 
     Must be answered with `Reply`. Glare (491), CSeq order (500) and refreshes of session timers without
     an offer are settled by the stack and do not come up.
@@ -321,7 +321,7 @@ class Replied(msgspec.Struct, frozen=True):
 
 
 class PeerBroke(msgspec.Struct, frozen=True):
-    """Something a stranger sent was refused or dropped: for counters and the log, never for the call layer."""
+    """What a stranger sent was refused or dropped: for counters and the log, never for the call layer."""
 
     flow: Flow
     status: int

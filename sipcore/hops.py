@@ -1,4 +1,4 @@
-"""Where a message goes next: responses by their Via (RFC 3261 18.2.2, RFC 3581), requests by route or URI (8.1.2).
+"""Where a message goes next: responses by Via (RFC 3261 18.2.2, RFC 3581), requests by route or URI (8.1.2).
 
 Literal addresses lead to flows here. Names are asked for with `Resolve`, which is `requests.py`'s work.
 """
@@ -47,12 +47,12 @@ def reply_flow(via: Via, flow: Flow) -> Flow:
 
 
 def second_reply_port(via: Via, transport: Transport) -> int:
-    """Where a connection to the sender is opened when the one of its request broke (18.2.2): a port of its address."""
+    """The port where a connection to the sender is opened when that of its request broke (18.2.2)."""
     return via.port or _DEFAULT_PORT.get(transport, 5060)
 
 
 def next_hop(route_set: tuple[str, ...], target: str) -> str:
-    """The URI that decides where a request goes: the first route, or the target (RFC 3261 8.1.2, 12.2.1.1)."""
+    """The URI that decides where a request goes: the first route, or the target (8.1.2, 12.2.1.1)."""
     return parse_name_addr(route_set[0]).uri if route_set else target
 
 
@@ -84,10 +84,10 @@ def way_back(request: Request, route_set: tuple[str, ...], contact: str, flow: F
     if hop.remote == flow.remote and hop.transport is flow.transport:
         return Way(flow)
     via = request.via
-    if not route_set and (via.host != flow.remote[0] or not _is_reachable(hop, flow)):
-        # With a second Via a proxy stands between, which shows its own address, not the sender's.
-        if len(request.get_all("Via")) == 1 or not _is_reachable(hop, flow):
-            return Way(flow, follows=True)
+    # With a second Via a proxy stands between, which shows its own address, not the sender's.
+    translated = via.host != flow.remote[0] and len(request.get_all("Via")) == 1
+    if not route_set and (translated or not _is_reachable(hop, flow)):
+        return Way(flow, follows=True)
     return Way(_on(flow, hop))
 
 

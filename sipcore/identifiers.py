@@ -1,4 +1,4 @@
-"""Tags, branches and Call-IDs (RFC 3261 19.3, 8.1.1.7, 8.1.1.4): unguessable, and the same again from one seed.
+"""Tags, branches and Call-IDs (RFC 3261 19.3, 8.1.1.7, 8.1.1.4): unguessable, and the same from one seed.
 
 A keyed BLAKE2b over a counter gives eight tokens of 64 bits at a time, at a fifth of a microsecond each.
 Without the key, which is drawn once from the injected source, none follows from the others.
@@ -16,7 +16,7 @@ _POOL_BYTES = 64
 
 
 class RandomSource(Protocol):
-    """The part of `random.Random` that the stack uses: `random.SystemRandom()` in service, a seeded one in tests."""
+    """The part of `random.Random` that the stack uses: a `SystemRandom` in service, a seeded one in tests."""
 
     def getrandbits(self, k: int, /) -> int: ...
 
@@ -47,6 +47,6 @@ class Identifiers:
         return self.token() + self.token()
 
     def derived_tag(self, *parts: str) -> str:
-        """The same tag for the same request whenever it comes: for answers that nobody remembers (RFC 3261 8.2.7)."""
+        """The same tag for the same request whenever it comes: for answers that nobody remembers (8.2.7)."""
         text = "|".join(parts).encode("utf-8", "surrogateescape")
         return hashlib.blake2b(text, digest_size=8, key=self._key).hexdigest()

@@ -43,10 +43,16 @@ class Incoming:
     # ------------------------------------------------------------ from the wire
 
     def invite(self, request: Request, tx: Transaction, head: str, tag: str, flow: Flow) -> None:
-        """A new INVITE outside any dialog that passed the screening. Raises PeerFault(400) for a broken one."""
+        """A new INVITE outside any dialog that passed the screening. Raises PeerFault(400)."""
         core = self._core
+        stamp = request.get("timestamp")
+        core.respond(tx, head, 100, lines=f"Timestamp: {stamp}\r\n" if stamp else "")
         dialog = dialog_of_request(request, tag, flow)
         wanted = wanted_by(request)
+        least_s = core.settings.min_se_s
+        if wanted.is_too_short(least_s):
+            core.respond(tx, head, 422, lines=f"{core.server_line}Min-SE: {least_s}\r\n")
+            return
         tx.user = dialog_id = DialogId(core.new_id())
         invited = Invited(
             transaction=tx,
@@ -63,7 +69,7 @@ class Incoming:
         core.tell(IncomingCall(dialog_id, request, flow))
 
     def cancel(self, usage: Usage, request: Request) -> None:
-        """CANCEL, or a BYE before the answer: 487 to the INVITE (9.2, 15.1.2). Too late, it changes nothing."""
+        """CANCEL, or a BYE before the answer: 487 to the INVITE (9.2, 15.1.2). Too late, it does nothing."""
         invited = usage.invited
         if invited is None:
             return
@@ -88,7 +94,7 @@ class Incoming:
             self._core.tell(Acked(usage.id, body, RequestId(unacked.request) if unacked.request else None))
 
     def prack(self, usage: Usage, rack: RAck, *, answers_offer: bool) -> bool:
-        """True when this PRACK acknowledges the response on its way; then the next one, or the 2xx, may go."""
+        """True when this PRACK is for the response on its way: then the next one, or the 2xx, may go."""
         invited = usage.invited
         if invited is None or invited.reliable is None:
             return False
@@ -142,7 +148,7 @@ class Incoming:
             usage.offer = Offer.NONE if usage.offer is Offer.THEIRS else Offer.OURS
 
     def answer(self, usage: Usage, event: Answer) -> None:
-        """Send the 200 and resend it until the ACK. One that a reliable description holds back follows its PRACK."""
+        """Send the 200 and resend it until the ACK. While an SDP sent reliably lacks its PRACK, it waits."""
         invited, dialog, core = self._invited(usage), usage.dialog, self._core
         assert dialog is not None  # an incoming usage has one from its beginning
         reliable = invited.reliable
@@ -206,7 +212,7 @@ class Incoming:
         core.start(DialogTimer.RESEND_2XX, usage, min(core.now + unacked.interval_s, unacked.give_up_at))
 
     def resend_1xx(self, usage: Usage) -> None:
-        """DialogTimer.RESEND_1XX: until the PRACK, or 64*T1; then the INVITE is refused (RFC 3262 section 3)."""
+        """DialogTimer.RESEND_1XX: until the PRACK, or 64*T1; then the INVITE is refused (RFC 3262 3)."""
         core, invited = self._core, usage.invited
         reliable = None if invited is None else invited.reliable
         if invited is None or reliable is None or not reliable.wire:

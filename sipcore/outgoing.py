@@ -79,13 +79,14 @@ class Outgoing:
         self._requests.send(sending, event.flow)
 
     def _supported(self, event: Invite) -> str:
-        """Without a body no 100rel: a reliable response could bring the offer, and its PRACK would owe an answer."""
+        """No 100rel without a body: a reliable response could bring the offer, and its PRACK owe an answer."""
         unsaid = set() if event.body else {"100rel"}
         if not event.session_expires_s:
             unsaid.add("timer")
         if not unsaid:
             return self._core.supported_line
-        return f"Supported: {', '.join([tag for tag in self._core.settings.extensions if tag not in unsaid])}\r\n"
+        said = [tag for tag in self._core.settings.extensions if tag not in unsaid]
+        return f"Supported: {', '.join(said)}\r\n"
 
     def acknowledge(self, usage: Usage, event: Ack) -> None:
         """Send the ACK that a 2xx with an offer waits for."""
@@ -175,7 +176,7 @@ class Outgoing:
             self._failed(usage, response, status)
 
     def _longer(self, usage: Usage, calling: Calling, response: Response) -> bool:
-        """Try again with the session interval that a 422 asks for (RFC 4028 7.3). False: it asks for nothing new."""
+        """Try again with the interval that a 422 asks for (RFC 4028 7.3). False: it asks for nothing new."""
         least_s = session_timer.least_of(response)
         if least_s <= max(calling.least_s, session_timer.FLOOR_S) or usage.phase is not Phase.CALLING:
             return False

@@ -28,6 +28,7 @@ MAX_ATTEMPTS = 8
 """Targets tried for one request: a name with a hundred addresses is not walked to its end."""
 
 
+_INSIDE = frozenset((Purpose.ASK, Purpose.PRACK, Purpose.BYE))
 Provisional = Callable[[Sending, Response], None]
 Final = Callable[[Sending, Response | None, int], None]
 Again = Callable[[Transaction, Response], None]
@@ -113,7 +114,7 @@ class Requests:
         return write_request(draft, f"{face.via};branch={branch};rport", contact, self._core.agent_line)
 
     def _attempt_best(self, sending: Sending, flow: Flow) -> None:
-        """Attempt on a flow that we chose ourselves: a request too long for a datagram tries TCP first (18.1.1)."""
+        """Attempt on a flow of our choice: a request too long for a datagram tries TCP first (18.1.1)."""
         if self._is_too_long(sending.draft, flow):
             remote = flow.remote
             sending.more = (flow, *sending.more)
@@ -157,7 +158,7 @@ class Requests:
     # ------------------------------------------------------------ answers
 
     def response(self, response: Response, flow: Flow) -> None:
-        """A response came in. Raises PeerFault for one that cannot be read; then it is as if it had not come."""
+        """A response came in. Raises PeerFault for one that cannot be read; it then counts as not come."""
         core, status, cseq = self._core, response.status, response.cseq
         key = f"{response.via.branch}|{cseq.method}"
         tx = core.transactions.clients.get(key)
@@ -194,6 +195,10 @@ class Requests:
         """A client transaction timed out or lost its flow."""
         sending = self.under_way.pop(tx.key, None)
         if sending is None or self._attempt_next(sending):
+            return
+        if tell is Tell.FLOW_FAILED and sending.purpose in _INSIDE and not sending.rerouted:
+            sending.rerouted = True  # its connection is gone: to where the dialog says (12.2.1.1)
+            self.send(sending)
             return
         self._fail(sending, NO_ANSWER if tell is Tell.TIMEOUT else NO_FLOW)
 
@@ -242,7 +247,7 @@ class Requests:
         dialog.local_cseq = sending.draft.cseq = max(dialog.local_cseq, sending.draft.cseq) + 1
 
     def _ack_of_failure(self, sending: Sending, response: Response) -> bytes:
-        """The ACK that the transaction itself sends and resends (17.1.1.3): the INVITE's branch, the response's To."""
+        """The ACK that the transaction itself sends (17.1.1.3): the INVITE's branch, the response's To."""
         draft, flow = sending.draft, sending.flow
         assert flow is not None  # it was sent
         ack = Draft(

@@ -29,7 +29,7 @@ class Screening:
         self._no_hops = Refusal(483, "RFC 3261 8.1.1.6")
 
     def refusal(self, request: Request, *, outside: bool) -> Refusal | None:
-        """Why this request is refused, or None. Raises PeerFault (400, 414, 416) for a URI that cannot be read."""
+        """Why this request is refused, or None. Raises PeerFault (400, 414, 416) for an unreadable URI."""
         if request.method not in self._methods:
             return self._bad_method
         if outside:

@@ -44,5 +44,7 @@ class Sending(msgspec.Struct, gc=False):
     """the flow was given: no other is tried"""
     ask: Ask | None = None
     """what the call layer wanted, for when it has to be tried again"""
+    rerouted: bool = False
+    """inside a dialog whose flow failed: sent where route set and target say"""
     challenged: int = 0
     attempts: int = 0

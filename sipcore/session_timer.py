@@ -34,7 +34,7 @@ class Session(msgspec.Struct, gc=False, array_like=True):
 
     @property
     def give_up_after_s(self) -> float:
-        """When a BYE is due without a refresh: a third of the interval, or 32 s, before its end (section 10)."""
+        """When a BYE is due without a refresh: a third of the interval, or 32 s, before its end (10)."""
         return self.interval_s - min(32.0, self.interval_s / 3)
 
 

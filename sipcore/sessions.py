@@ -28,7 +28,7 @@ class Sessions:
         """sends a refresh; set when the stack is put together"""
 
     def agreed(self, usage: Usage, session: Session | None, sdp: bytes = b"") -> None:
-        """A 2xx to an INVITE or UPDATE set the terms anew (None: no timer). `sdp`: ours that holds from now on."""
+        """A 2xx to an INVITE or UPDATE set the terms anew (None: no timer). `sdp`: ours from now on."""
         core, dialog, before = self._core, usage.dialog, usage.session
         usage.session = session
         if session is None:

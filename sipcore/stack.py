@@ -147,7 +147,8 @@ class Stack:
         """
         core = self._core
         core.now = now
-        core.out = out = []
+        out: list[Output] = []
+        core.out = out
         self._run_timers(now)
         try:
             self._in_hand = None
@@ -197,7 +198,7 @@ class Stack:
         )
 
     def memo(self, dialog_id: DialogId) -> bytes:
-        """A confirmed dialog as bytes, from the moment that `Answer` or `Answered` was handled. Raises Misuse."""
+        """A confirmed dialog as bytes, from the moment that `Answer` or `Answered` was handled. Or Misuse."""
         usage = self._core.usages.get(dialog_id)
         if usage is None:
             raise Misuse(f"no dialog {dialog_id}")
@@ -523,7 +524,7 @@ class Stack:
 
 
 def server_key(request: Request, via: Via, method: str = "") -> str:
-    """What a request's server transaction is found by (17.2.3): branch, sent-by and method, an ACK with its INVITE.
+    """What a server transaction is found by (17.2.3): branch, sent-by and method, an ACK with its INVITE.
 
     A peer of RFC 2543 has no such branch; it is told by everything that its copies have in common.
     """

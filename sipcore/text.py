@@ -6,6 +6,8 @@ nothing; what it writes is handed to it. Text from the call layer is checked for
 
 from __future__ import annotations
 
+import contextlib
+
 import msgspec
 
 from sipcore.events import Headers
@@ -42,7 +44,7 @@ class Draft(msgspec.Struct, gc=False):
 
 
 def write_request(draft: Draft, via: str, contact: str, fixed: str) -> bytes:
-    """The wire form. `via` is a whole Via value, `contact` a whole line or "", `fixed` the lines of this method."""
+    """The wire form. `via` is a whole value, `contact` a whole line or "", `fixed` lines of all requests."""
     method, body = draft.method, draft.body
     head = (
         f"{method} {draft.uri} SIP/2.0\r\n"
@@ -85,12 +87,10 @@ def response_head(request: Request, via: Via, flow: Flow, to_tag: str) -> str:
 
 
 def broken_head(request: Request, via: Via, flow: Flow, to_tag: str) -> str:
-    """The same for a request of which only the top Via and CSeq could be read: what it has is echoed as it came."""
+    """The same where only the top Via and CSeq could be read: what the request has is echoed as it came."""
     lines = [f"Via: {via.seen_from(*flow.remote)}"]
-    try:
+    with contextlib.suppress(PeerFault):  # who is to read Vias that nobody can read?
         lines += [f"Via: {value}" for value in request.get_all("Via")[1:]]
-    except PeerFault:
-        pass  # a proxy on the way that cannot read them either
     for name in ("From", "To", "Call-ID", "CSeq"):
         value = request.get(name)
         if value is not None:

@@ -98,7 +98,7 @@ class AtT2(NamedTuple):
 class Tell(enum.Enum):
     """What the transaction's user learns from a step."""
 
-    PASS_UP = "the message that came is for you"
+    PASS_UP = "the message that came is for you"  # noqa: S105 - no password
     TIMEOUT = "nobody answered"
     NO_ACK = "nobody acknowledged the failure response"
     FLOW_FAILED = "it could not be sent"
@@ -130,11 +130,11 @@ T = Trigger
 INVITE_CLIENT: Table = {  # 17.1.1, figure 5; RFC 6026 figure 5
     (CALLING, T.BEGIN): Step(CALLING, SEND, Start(A), Start(B)),
     (CALLING, T.TIMER_A): Step(CALLING, RESEND, Double(A, capped=False)),
-    (CALLING, T.TIMER_B): Step(TERMINATED, TIMEOUT),
+    (CALLING, T.TIMER_B): Step(TERMINATED, TIMEOUT, Stop(A)),
     (CALLING, T.GET_1XX): Step(PROCEEDING, PASS_UP, Stop(A), Stop(B)),
     (CALLING, T.GET_2XX): Step(ACCEPTED, PASS_UP, Stop(A), Stop(B), FORGET, Start(M)),
     (CALLING, T.GET_300_UP): Step(COMPLETED, PASS_UP, Stop(A), Stop(B), SEND, Start(D)),  # the ACK
-    (CALLING, T.ABANDON): Step(TERMINATED),
+    (CALLING, T.ABANDON): Step(TERMINATED, Stop(A), Stop(B)),
     (PROCEEDING, T.GET_1XX): Step(PROCEEDING, PASS_UP),
     (PROCEEDING, T.GET_2XX): Step(ACCEPTED, PASS_UP, FORGET, Start(M)),
     (PROCEEDING, T.GET_300_UP): Step(COMPLETED, PASS_UP, SEND, Start(D)),
@@ -152,17 +152,17 @@ INVITE_CLIENT: Table = {  # 17.1.1, figure 5; RFC 6026 figure 5
 REQUEST_CLIENT: Table = {  # 17.1.2, figure 6
     (TRYING, T.BEGIN): Step(TRYING, SEND, Start(E), Start(F)),
     (TRYING, T.TIMER_E): Step(TRYING, RESEND, Double(E, capped=True)),
-    (TRYING, T.TIMER_F): Step(TERMINATED, TIMEOUT),
+    (TRYING, T.TIMER_F): Step(TERMINATED, TIMEOUT, Stop(E)),
     (TRYING, T.GET_1XX): Step(PROCEEDING, PASS_UP),
     (TRYING, T.GET_2XX): Step(COMPLETED, PASS_UP, Stop(E), Stop(F), FORGET, Start(K)),
     (TRYING, T.GET_300_UP): Step(COMPLETED, PASS_UP, Stop(E), Stop(F), FORGET, Start(K)),
-    (TRYING, T.ABANDON): Step(TERMINATED),
+    (TRYING, T.ABANDON): Step(TERMINATED, Stop(E), Stop(F)),
     (PROCEEDING, T.TIMER_E): Step(PROCEEDING, RESEND, AtT2(E)),
-    (PROCEEDING, T.TIMER_F): Step(TERMINATED, TIMEOUT),
+    (PROCEEDING, T.TIMER_F): Step(TERMINATED, TIMEOUT, Stop(E)),
     (PROCEEDING, T.GET_1XX): Step(PROCEEDING, PASS_UP),
     (PROCEEDING, T.GET_2XX): Step(COMPLETED, PASS_UP, Stop(E), Stop(F), FORGET, Start(K)),
     (PROCEEDING, T.GET_300_UP): Step(COMPLETED, PASS_UP, Stop(E), Stop(F), FORGET, Start(K)),
-    (PROCEEDING, T.ABANDON): Step(TERMINATED),
+    (PROCEEDING, T.ABANDON): Step(TERMINATED, Stop(E), Stop(F)),
     (COMPLETED, T.GET_1XX): Step(COMPLETED),
     (COMPLETED, T.GET_2XX): Step(COMPLETED),
     (COMPLETED, T.GET_300_UP): Step(COMPLETED),
@@ -182,7 +182,7 @@ INVITE_SERVER: Table = {  # 17.2.1, figure 7; RFC 6026 figure 7
     (ACCEPTED, T.TIMER_L): Step(TERMINATED),
     (COMPLETED, T.REQUEST_AGAIN): Step(COMPLETED, RESEND),
     (COMPLETED, T.TIMER_G): Step(COMPLETED, RESEND, Double(G, capped=True)),
-    (COMPLETED, T.TIMER_H): Step(TERMINATED, NO_ACK),
+    (COMPLETED, T.TIMER_H): Step(TERMINATED, NO_ACK, Stop(G)),
     (COMPLETED, T.ACK): Step(CONFIRMED, Stop(G), Stop(H), FORGET, Start(I)),
     (CONFIRMED, T.REQUEST_AGAIN): Step(CONFIRMED),
     (CONFIRMED, T.ACK): Step(CONFIRMED),

@@ -16,7 +16,7 @@ import msgspec
 
 from sipcore.events import Output, Transmit
 from sipcore.faults import Misuse
-from sipcore.flow import Flow
+from sipcore.flow import Flow, Transport
 from sipcore.timers import Deadlines, Lane, Letter, Timers
 from sipcore.transaction import (
     TRANSPORT_ERROR,
@@ -52,7 +52,7 @@ class Transaction(msgspec.Struct, gc=False, eq=False):
     merge_key: str = ""
     """of a request without To tag, to tell a merged one (8.2.2.2)"""
     reply_port: int = 0
-    """of a server transaction on a connection: the sent-by port, where a response goes when that breaks (18.2.2)"""
+    """of a server transaction on a connection: where a response goes when that breaks (18.2.2)"""
     acks: tuple[tuple[str, Transmit], ...] = ()
     """of an accepted INVITE of ours: the ACK sent for each To tag, for when its 2xx comes again"""
 
@@ -63,6 +63,8 @@ Rows = dict[tuple[int, int], Row]
 Told = list[tuple[Transaction, Tell]]
 
 _LINGERING = (Letter.D, Letter.I, Letter.J, Letter.K, Letter.L, Letter.M)
+_CLIENTS = frozenset((Machine.INVITE_CLIENT, Machine.REQUEST_CLIENT))
+_NEVER = float("inf")
 _OVER = frozenset((State.ACCEPTED, State.COMPLETED))
 
 
@@ -77,6 +79,8 @@ class TransactionStore:
         self._timers = timers
         self._deadlines: Deadlines[tuple[Letter, Transaction]] = Deadlines()
         self._lanes: dict[Letter, Lane[Transaction]] = {letter: Lane() for letter in _LINGERING}
+        self._lanes_due = _NEVER
+        """the earliest deadline in a lane"""
         self._by_flow: dict[Flow, set[Transaction]] = {}
         self._rows = {
             (machine, reliable): self._compile(machine, reliable)
@@ -102,7 +106,7 @@ class TransactionStore:
         self, machine: Machine, key: str, flow: Flow, merge_key: str = "", reply_port: int = 0
     ) -> Transaction:
         """Note a peer's request that is new; responses to it go to `flow`."""
-        reliable = flow.transport.reliable
+        reliable = flow.transport is not Transport.UDP
         tx = Transaction(key, machine, self._rows[machine, reliable], machine.first, flow)
         self.servers[key] = tx
         if merge_key:
@@ -129,15 +133,24 @@ class TransactionStore:
 
     def expire(self, now: float, out: Outputs) -> Told:
         """Fire the timers that are due, and return what users are to be told."""
-        for letter, lane in self._lanes.items():
-            while (lingered := lane.pop(now)) is not None:
-                self.fire(lingered, Trigger(letter), now, out)
+        if now >= self._lanes_due:
+            self._expire_lanes(now, out)
         told: Told = []
         while (due := self._deadlines.pop(now)) is not None:
-            tell = self.fire(due[1], Trigger(due[0]), now, out)
+            letter, tx = due
+            tell = self.fire(tx, Trigger(letter), now, out)
             if tell is not None:
-                told.append((due[1], tell))
+                told.append((tx, tell))
         return told
+
+    def _expire_lanes(self, now: float, out: Outputs) -> None:
+        """End what has lingered long enough; nobody is told."""
+        for letter, lane in self._lanes.items():
+            trigger = Trigger(letter)
+            while (tx := lane.pop(now)) is not None:
+                self.fire(tx, trigger, now, out)
+        heads = [when for lane in self._lanes.values() if (when := lane.next()) is not None]
+        self._lanes_due = min(heads, default=_NEVER)
 
     def flow_failed(self, flow: Flow, now: float, out: Outputs) -> Told:
         """Take the steps of a transport error for all transactions that rely on `flow`."""
@@ -160,12 +173,10 @@ class TransactionStore:
 
     def next_deadline(self) -> float | None:
         """When `expire` has something to do, or None."""
-        earliest = self._deadlines.next()
-        for lane in self._lanes.values():
-            when = lane.next()
-            if when is not None and (earliest is None or when < earliest):
-                earliest = when
-        return earliest
+        running, lingering = self._deadlines.next(), self._lanes_due
+        if running is None:
+            return None if lingering == _NEVER else lingering
+        return min(running, lingering)
 
     def timers_running(self) -> int:
         """How many timers are started: for leak checks."""
@@ -186,11 +197,9 @@ class TransactionStore:
     def _row(self, step: Step, machine: Machine, reliable: bool, before: State) -> Row:
         runs = [run for do in step.effects if (run := self._run(do, reliable)) is not None]
         if step.state is State.TERMINATED:
-            runs.append(self._end)
-        elif step.state in _OVER and before not in _OVER and machine.name.endswith("CLIENT"):
-            runs.append(self._leave_flow)
-        if machine.name.endswith("CLIENT") and runs and runs[-1] == self._leave_flow:
-            runs.insert(0, runs.pop())
+            runs.append(self._end_client if machine in _CLIENTS else self._end_server)
+        elif step.state in _OVER and before not in _OVER and machine in _CLIENTS:
+            runs.insert(0, self._leave_flow)  # nothing of ours is on its way any more
         return step.state, tuple(runs), step.tell
 
     def _run(self, do: Do, reliable: bool) -> Run | None:
@@ -220,21 +229,27 @@ class TransactionStore:
                 return self._starter(letter, self._timers.t2)
 
     def _starter(self, letter: Letter, delay_s: float) -> Run:
-        deadlines, lane = self._deadlines, self._lanes.get(letter)
+        deadlines, trigger = self._deadlines, Trigger(letter)
 
         def start(tx: Transaction, now: float, out: Outputs, wire: bytes) -> None:
             tx.interval_s = delay_s
             deadlines.start((letter, tx), now + delay_s)
 
-        def linger(tx: Transaction, now: float, out: Outputs, wire: bytes) -> None:
-            lane.start(tx, now + delay_s)
-
         def at_once(tx: Transaction, now: float, out: Outputs, wire: bytes) -> None:
-            self.fire(tx, Trigger(letter), now, out)
+            self.fire(tx, trigger, now, out)
 
         if delay_s == 0:
             return at_once
-        return start if lane is None else linger
+        return self._lingerer(self._lanes[letter], delay_s) if letter in self._lanes else start
+
+    def _lingerer(self, lane: Lane[Transaction], delay_s: float) -> Run:
+        def linger(tx: Transaction, now: float, out: Outputs, wire: bytes) -> None:
+            when = now + delay_s
+            lane.start(tx, when)
+            if when < self._lanes_due:
+                self._lanes_due = when
+
+        return linger
 
     def _stopper(self, letter: Letter) -> Run:
         deadlines = self._deadlines
@@ -260,16 +275,17 @@ class TransactionStore:
             if not sharing:
                 del self._by_flow[tx.flow]
 
-    def _end(self, tx: Transaction, now: float, out: Outputs, wire: bytes) -> None:
-        self._leave_flow(tx, now, out, wire)
-        for letter in (Letter.A, Letter.B, Letter.E, Letter.F, Letter.G, Letter.H):
-            self._deadlines.stop((letter, tx))
-        if tx.machine.name.endswith("CLIENT"):
-            del self.clients[tx.key]
-            return
+    def _end_client(self, tx: Transaction, now: float, out: Outputs, wire: bytes) -> None:
+        del self.clients[tx.key]
+        if tx.flow in self._by_flow:
+            self._leave_flow(tx, now, out, wire)
+
+    def _end_server(self, tx: Transaction, now: float, out: Outputs, wire: bytes) -> None:
         del self.servers[tx.key]
         if tx.merge_key:
             self.merge_keys.pop(tx.merge_key, None)
+        if tx.flow.transport is not Transport.UDP:
+            self._leave_flow(tx, now, out, wire)
 
 
 def _send(tx: Transaction, now: float, out: Outputs, wire: bytes) -> None:

@@ -144,3 +144,5 @@ class Usage(msgspec.Struct, gc=False):
     retries: int = 0
     """how often in a row"""
     credentials: Credentials | None = None
+    timers: tuple[DialogTimer, ...] = ()
+    """those that were started at some time"""

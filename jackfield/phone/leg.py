@@ -74,6 +74,8 @@ class Leg:
         self._change_again: tuple[float, Change] | None = None
         self._resend_2xx: Resender | None = None
         self._the_2xx: tuple[bytes, ServerTransaction, bool] | None = None
+        self._acked_seqs: set[int] = set()
+        """CSeq numbers of their INVITEs before the newest: ACKs of those are stragglers"""
         self._bye_after_ack: Fields | None = None
         self._ended_at: float | None = None
 
@@ -262,7 +264,7 @@ class Leg:
         """Their re-INVITE or UPDATE (14.2, RFC 3311 5.2)."""
         agent = self.agent
         if self._resend_2xx is not None and request.method == "INVITE":
-            agent.complain("a re-INVITE before the ACK of the INVITE before (RFC 3261 14.1)")
+            self._take_implied_ack()
         if self._change is not None and self._change.under_way:
             self._refuse_change(request, transaction)
             return
@@ -288,6 +290,14 @@ class Leg:
         if request.method == "INVITE":
             self.resend_until_ack(data, transaction, offered=not request.sdp)
 
+    def _take_implied_ack(self) -> None:
+        """Their next INVITE is here and the ACK of the last is not: it was lost, or is late."""
+        offered = self._the_2xx is not None and self._the_2xx[2]
+        if not offered:
+            self._resend_2xx = None
+            if self.state is State.RINGING:
+                self.confirm()
+
     def _refuse_change(self, request: Message, transaction: ServerTransaction) -> None:
         """491; what the refused offer says still counts for its version."""
         if request.sdp:
@@ -305,6 +315,7 @@ class Leg:
     def resend_until_ack(self, data: bytes, transaction: ServerTransaction, *, offered: bool) -> None:
         """A 2xx to INVITE is the dialog's to resend, over every transport (13.3.1.4)."""
         timers = self.agent.timers
+        self._acked_seqs.update([self._the_2xx[1].request.cseq.number] if self._the_2xx else [])
         self._resend_2xx = Resender(timers, self.agent.now, timers.t2, reliable=False)
         self._the_2xx = (data, transaction, offered)
 
@@ -315,6 +326,8 @@ class Leg:
             return
         _, transaction, offered = self._the_2xx
         first = self._resend_2xx is not None
+        if ack.cseq.number in self._acked_seqs:
+            return
         if ack.cseq.number != transaction.request.cseq.number:
             number = transaction.request.cseq.number
             agent.complain(f"the ACK has CSeq {ack.cseq.number}, the INVITE {number} (RFC 3261 13.2.2.4)")

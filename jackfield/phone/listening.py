@@ -48,7 +48,10 @@ class Digit:
 
 @dataclass(frozen=True, slots=True)
 class Heard:
-    """What a call sounded like so far. `delay_ms` None: no tick was heard; levels are of the last 128 ms."""
+    """What a call sounded like so far. `delay_ms` None: no tick was heard; levels are of the last 128 ms.
+
+    Ticks are not told as tones.
+    """
 
     packets: int
     lost: int
@@ -291,7 +294,7 @@ class Ear:
             self.longest_gap_s * 1000,
             self._jitter_s * 1000,
             self.delay_ms(),
-            [] if len(samples) < sound.FFT else sound.tones_in(samples),
+            [pair for pair in sound.tones_in(samples) if abs(pair[0] - sound.TICK_HZ) > 40],
             sound.level(samples) if samples else sound.NOTHING_DBOV,
             "".join(digit.digit for digit in self.digits),
             self.patterns,

@@ -44,7 +44,8 @@ $(INSTALLED): requirements.lock $(TOOLS)
 
 $(BUILT): $(INSTALLED) $(RUST) pyproject.toml
 	@echo "Building the media core"
-	@VIRTUAL_ENV="$(CURDIR)/$(VENV)" $(BIN)/maturin develop --release --locked --quiet
+	@VIRTUAL_ENV="$(CURDIR)/$(VENV)" PIP_QUIET=1 PIP_DISABLE_PIP_VERSION_CHECK=1 \
+		$(BIN)/maturin develop --release --locked --quiet >/dev/null
 	@touch $@
 
 check: lint unit

@@ -194,7 +194,7 @@ class Limits(Section):
     """What the server takes on before it says 503, so that the calls it has stay well."""
 
     max_calls: int = Field(10000, ge=1, description="Calls at a time, all tenants together.")
-    calls_per_s: int = Field(500, ge=1, description="New calls a second.")
+    calls_per_s: int = Field(500, ge=1, description="New calls taken in a second, all tenants together.")
     shed_lag_ms: int = Field(
         100,
         ge=10,

@@ -7,7 +7,6 @@ back the same way. A text that makes no sense raises ValueError with a sentence 
 from __future__ import annotations
 
 import ipaddress
-from collections.abc import Iterable
 
 import msgspec
 
@@ -113,7 +112,7 @@ def spell(value: object) -> str:
     """Write a value as an operator would in the environment: lists with commas, switches in lower case."""
     if isinstance(value, bool):
         return str(value).lower()
-    if isinstance(value, Iterable) and not isinstance(value, str):
+    if isinstance(value, list | tuple):  # not any iterable: a network is one of its addresses
         return ",".join(spell(item) for item in value)
     return str(value)
 

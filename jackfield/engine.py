@@ -39,6 +39,9 @@ class Outside(Protocol):
 
     def peer_broke(self, fault: sip.PeerBroke) -> None: ...
 
+    def crashed(self, crash: sip.Crashed) -> None:
+        """A fault of ours, for the log; the dialog that it happened in was ended."""
+
 
 TO_STACK = (
     sip.Invite,
@@ -71,6 +74,7 @@ class Engine:
             sip.Transmit: self._transmits.append,
             sip.Resolve: outside.resolve,
             sip.PeerBroke: outside.peer_broke,
+            sip.Crashed: outside.crashed,
             StartApp: outside.start_app,
             AppNews: outside.tell_app,
             SaveBindings: outside.keep,

@@ -280,6 +280,9 @@ class Process:
         self.faults[fault.rule] = self.faults.get(fault.rule, 0) + 1
         log.debug("refused", remote=fault.flow.remote, status=fault.status, rule=fault.rule)
 
+    def crashed(self, crash: sip.Crashed) -> None:
+        log.error("a fault of ours ended one dialog", dialog=crash.dialog, why=crash.why)
+
     # ------------------------------------------------------------ addresses
 
     def _local_for(self, transport: Transport, host: str) -> Address | None:

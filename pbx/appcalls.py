@@ -162,11 +162,7 @@ def acceptable(board: Board, sound: LegSound, offer: Sdp) -> Sdp:
 
 
 def _tone(call: Call, board: Board, caller: Leg, frequency_hz: float, level_dbov: float) -> None:
-    if call.tone:
-        board.send(media.ClosePort(call.tone))
-        board.port_over(call.tone)
-        call.edges = {edge for edge in call.edges if call.tone not in edge}
-        call.tone = 0
+    call.close_tone(board)
     if not frequency_hz:
         return
     call.tone = board.new_port_id(call.id)

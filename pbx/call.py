@@ -282,6 +282,14 @@ class Call:
             board.send(media.Hear(listener, speaker))
         self.edges = wanted
 
+    def close_tone(self, board: Board) -> None:
+        """End the tone that an application plays, if there is one."""
+        if self.tone:
+            board.send(media.ClosePort(self.tone))
+            board.port_over(self.tone)
+            self.edges = {edge for edge in self.edges if self.tone not in edge}
+            self.tone = 0
+
     def peer_of(self, leg: Leg) -> Leg | None:
         """The leg that `leg` talks with."""
         if self.bridge is None or leg.id not in self.bridge:
@@ -335,6 +343,7 @@ class Call:
             ports = frozenset(leg.sound.ports)
             self.edges = {edge for edge in self.edges if ports.isdisjoint(edge)}
         leg.sound.close(board, now)
+        self.close_tone(board)
         board.leg_over(leg.id)
         if self.reoffers:
             reoffer.forget(self, board, leg)

@@ -13,7 +13,7 @@ import msgspec
 
 from pbx import api
 from pbx.api import LegId
-from pbx.sound import NoPortsLeft, carried
+from pbx.sound import NoPortsLeft, carried, is_held
 from sipcore import events as sip
 from sipcore.faults import PeerFault
 from sipcore.sdp import Sdp, parse_sdp
@@ -44,19 +44,24 @@ def offered(call: Call, board: Board, event: sip.Asked, now: float) -> None:
     try:
         offer = parse_sdp(request.body)
         if leg.sound.can_answer_alone(offer) and not (board.settings.pass_hold and leg.sound.turns(offer)):
-            before = leg.sound.held
+            before = leg.sound.theirs
             body = leg.sound.answer_alone(board, offer)
             board.send(sdp_reply(event.request, body))
-            call.redraw(board)
-            if leg.sound.held != before:
-                board.tell((api.Held if leg.sound.held else api.Resumed)(call.id, now, leg.id))
-            board.changed(call)
+            _settled(call, board, leg, before, now)
             return
         _ask_the_other(call, board, leg, event, offer, now)
     except PeerFault as fault:
         board.send(sip.Reply(request=event.request, status=fault.status, reason=fault.reason))
     except NoPortsLeft:
         board.send(sip.Reply(request=event.request, status=503, reason="No Media Ports Left"))
+
+
+def _settled(call: Call, board: Board, leg: Leg, before: Sdp | None, now: float) -> None:
+    """The offer of `leg` is in force: who hears whom follows, and a hold or its end is told."""
+    call.redraw(board)
+    board.changed(call)
+    if leg.sound.held != is_held(before):
+        board.tell((api.Held if leg.sound.held else api.Resumed)(call.id, now, leg.id))
 
 
 def _offerless(board: Board, leg: Leg, event: sip.Asked) -> None:
@@ -98,8 +103,7 @@ def replied(call: Call, board: Board, event: sip.Replied, now: float) -> bool:
     if accepted:
         body = asker.sound.answer_like(board, leg.sound, now)
         board.send(sdp_reply(reoffer.asked, body))
-        call.redraw(board)
-        board.changed(call)
+        _settled(call, board, asker, reoffer.old, now)
     else:
         asker.sound.theirs = reoffer.old
         status = event.status if event.status in (415, 488, 491, 606) else 488

@@ -157,9 +157,7 @@ class LegSound:
     @property
     def held(self) -> bool:
         """True while the peer does not listen: it has put us on hold."""
-        return self.theirs is not None and not any(
-            stream.kind == "audio" and stream.direction.receives for stream in self.theirs.streams
-        )
+        return is_held(self.theirs)
 
     def understands(self, other: LegSound) -> bool:
         """True when either end accepts whatever the other may send on its sound stream."""
@@ -273,6 +271,13 @@ class LegSound:
 def carried(stream: Stream) -> bool:
     """True for a stream in use that media can relay: plain RTP, or T.38 over UDPTL, to a literal address."""
     return stream.port != 0 and stream.protocol in RELAYED and is_address(stream.host)
+
+
+def is_held(theirs: Sdp | None) -> bool:
+    """True when a peer that said this does not listen to any sound."""
+    return theirs is not None and not any(
+        stream.kind == "audio" and stream.direction.receives for stream in theirs.streams
+    )
 
 
 def encodings(stream: Stream) -> frozenset[tuple[str, int, int]]:

@@ -288,7 +288,7 @@ class Agent:
             errand.on_reply(response)
 
     def _answers_challenge(self, errand: Errand, response: Message) -> bool:
-        if response.status not in (401, 407):
+        if response.status not in (401, 407) or errand.given_up:
             return False
         challenges, faults = read_challenges(response)
         self.complain(*faults)

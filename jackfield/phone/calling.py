@@ -51,6 +51,8 @@ class Calling:
         """CANCEL now, or as soon as a provisional allows it (9.1)."""
         self._cancel_fields = fields
         errand = self._errand
+        if errand is not None:
+            errand.given_up = True
         if errand is not None and errand.transaction is not None and errand.transaction.provisional:
             self._send_cancel()
 

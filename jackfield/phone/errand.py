@@ -35,6 +35,8 @@ class Errand:
     sent: Message | None = None
     transaction: ClientTransaction | None = None
     tried: set[str] = field(default_factory=set)
+    given_up: bool = False
+    """nobody wants it any more: a challenge that still comes is not answered"""
 
     @property
     def under_way(self) -> bool:

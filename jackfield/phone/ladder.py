@@ -53,10 +53,23 @@ class Ladder:
 
     def arrived(self, at: float, src: Address, dst: Address, data: bytes) -> None:
         for row in reversed(self.rows[-40:]):
-            if row.arrived_at is None and (row.src, row.dst) == (src, dst) and row.data == data:
+            if row.arrived_at is None and row.data == data and self._same_way(row, src, dst):
                 row.arrived_at = at
                 return
+        self._introduce(src)
         self.rows.append(Row(src, dst, data, None, at))
+
+    def _same_way(self, row: Row, src: Address, dst: Address) -> bool:
+        """A connection leaves from a port of its own, which then goes by the name of who opened it."""
+        if row.src[0] != src[0] or self._name(row.dst) != self._name(dst):
+            return False
+        return self.names.setdefault(src, self._name(row.src)) == self._name(row.src)
+
+    def _introduce(self, src: Address) -> None:
+        """A new port of a host where only one other is known by name is that one's too."""
+        known = {name for at, name in self.names.items() if at[0] == src[0] and at not in self._ours}
+        if src not in self.names and len(known) == 1:
+            self.names[src] = known.pop()
 
     def columns(self) -> list[str]:
         """The names in the order of their first row, phones outside, others between them."""

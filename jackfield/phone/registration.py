@@ -56,7 +56,9 @@ class Registration:
         server = agent.account.server
         assert server is not None, "registering needs a server"
         contacts = self._wish.contacts or (agent.contact_uri,)
-        values = ["*"] if contacts == ("*",) else [uri if uri.startswith("<") else f"<{uri}>" for uri in contacts]
+        values = (
+            ["*"] if contacts == ("*",) else [uri if uri.startswith("<") else f"<{uri}>" for uri in contacts]
+        )
         fields = [
             ("From", f"{agent.address_of_record};tag={self._tag}"),
             ("To", agent.address_of_record),

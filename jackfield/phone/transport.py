@@ -200,7 +200,10 @@ class StreamTransport(_Sockets):
     async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         src: Address = writer.get_extra_info("peername")[:2]
         self._writers[src] = writer
-        await self._read(reader, src)
+        try:
+            await self._read(reader, src)
+        except asyncio.CancelledError:
+            writer.close()  # the loop ends, and nobody awaits this task of the server's
 
     async def _read(self, reader: asyncio.StreamReader, src: Address) -> None:
         """Cut the stream into messages by Content-Length (RFC 3261 18.3)."""

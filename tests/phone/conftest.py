@@ -1,4 +1,4 @@
-"""The phone's tests run in virtual time, except those marked `wire`, which cross real sockets."""
+"""The phone's tests run in virtual time, except in files that say `REAL_TIME = True`."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from tests.virtual_loop import VirtualLoop
 def pytest_asyncio_loop_factories(
     config: pytest.Config, item: pytest.Item
 ) -> Mapping[str, Callable[[], asyncio.AbstractEventLoop]]:
-    if item.get_closest_marker("wire"):
+    if getattr(getattr(item, "module", None), "REAL_TIME", False):
         return {"real": asyncio.new_event_loop}
     return {"virtual": VirtualLoop}
 

@@ -224,13 +224,12 @@ class DigestServer:
         uri that was signed must be the same resource: same user, same host; port and parameters may
         differ, since elements on the way add and remove those (RFC 3261 22.4, RFC 7616 3.4.6).
         """
-        algorithm, nc = credentials.algorithm, _count_of(credentials.nc) if credentials.qop else 0
+        algorithm, nc = credentials.algorithm, self._count_of(credentials)
         if (
             algorithm not in self._algorithms
             or credentials.realm != realm
             or nc is None
-            or not self._knows_qop(credentials)
-            or not _same_resource(credentials.uri, uri)
+            or not (credentials.uri == uri or _same_resource(credentials.uri, uri))
         ):
             return Verdict.BROKEN
         minted_ms = self._minted_ms(credentials.nonce, realm)
@@ -243,7 +242,7 @@ class DigestServer:
             method,
             credentials.uri,
         )
-        right = compare_digest(expected.encode(), _encoded(credentials.response))
+        right = credentials.response.isascii() and compare_digest(expected, credentials.response)
         if not (right and known):
             return Verdict.WRONG
         now_ms = int(now * 1000)
@@ -251,11 +250,14 @@ class DigestServer:
             return Verdict.STALE
         return self._use(credentials.nonce, nc, minted_ms, now_ms)
 
-    def _knows_qop(self, credentials: DigestCredentials) -> bool:
+    def _count_of(self, credentials: DigestCredentials) -> int | None:
+        """The nonce count, 0 for a client of RFC 2069; None for what makes no sense, or is not let in."""
         if credentials.qop == "auth":
-            return bool(credentials.cnonce)
+            return (
+                int(credentials.nc, 16) or None if credentials.cnonce and _is_count(credentials.nc) else None
+            )
         # RFC 8760 2.6: who knows SHA-2 knows qop.
-        return not credentials.qop and self._legacy and credentials.algorithm == "MD5"
+        return 0 if not credentials.qop and self._legacy and credentials.algorithm == "MD5" else None
 
     # ------------------------------------------------------------ nonces
 
@@ -320,11 +322,7 @@ _HA1_OF: dict[str, Callable[[Secret], str]] = {
     "SHA-256": lambda secret: secret.sha256,
     "SHA-512-256": lambda secret: secret.sha512_256,
 }
-_hex_count = re.compile(r"[0-9a-fA-F]{8}").fullmatch
-
-
-def _count_of(nc: str) -> int | None:
-    return int(nc, 16) or None if _hex_count(nc) else None
+_is_count = re.compile(r"[0-9a-fA-F]{8}").fullmatch
 
 
 @lru_cache(maxsize=1024)
@@ -335,8 +333,6 @@ def _frames(realm: str, algorithms: tuple[str, ...], stale: bool) -> list[tuple[
 
 
 def _same_resource(signed: str, requested: str) -> bool:
-    if signed == requested:
-        return True
     try:
         one, other = parse_uri(signed), parse_uri(requested)
     except PeerFault:

@@ -1,0 +1,59 @@
+"""Who the server of these tests knows: three tenants and their extensions."""
+
+from __future__ import annotations
+
+import itertools
+
+from sipp_ladder import Phone
+from wire_loopback import next_host
+from wire_server import REALM, Account, Server
+
+ORDINARY = [Account(number=str(number), password=f"Ordinary.{number}") for number in range(2000, 2200)]
+IMPATIENT = [Account(number=str(number), password=f"Short.{number}", ring_s=5) for number in range(300, 304)]
+ONE_CALL = [
+    Account(number=str(number), password=f"One.call.{number}", max_calls=1) for number in range(310, 316)
+]
+TWO_PHONES = [Account(number="320", password="Two.phones.320", max_contacts=2)]
+OTHER_REALM = "other.example"
+NEIGHBOURS = [
+    Account(number=str(number), password=f"Other.{number}", tenant="other", realm=OTHER_REALM)
+    for number in range(2000, 2010)
+]
+SMALL_REALM = "small.example"
+SMALL = [
+    Account(number=str(number), password=f"Small.{number}", tenant="small", realm=SMALL_REALM)
+    for number in range(2000, 2008)
+]
+
+MD5_FIRST = ("security", 'algorithms = ["MD5", "SHA-256"]')
+"""SIPp 3.6 reads only the first challenge, and knows only MD5."""
+
+
+def introduce(server: Server) -> None:
+    """Write all of them into its database."""
+    server.add_tenant("house", REALM, "--default")
+    server.add_tenant("other", OTHER_REALM)
+    server.add_tenant("small", SMALL_REALM, "--max-calls", "1")
+    server.add_accounts("house", [*ORDINARY, *IMPATIENT, *ONE_CALL, *TWO_PHONES])
+    server.add_accounts("other", NEIGHBOURS)
+    server.add_accounts("small", SMALL)
+
+
+_fresh = itertools.cycle(ORDINARY)
+
+
+def phone_of(account: Account, *, host: str = "", port: int = 5060, transport: str = "UDP") -> Phone:
+    """A SIPp at an address of its own that has the account's password."""
+    return Phone(
+        number=account.number,
+        password=account.password,
+        realm=account.realm,
+        host=host or next_host(),
+        port=port,
+        transport=transport,
+    )
+
+
+def fresh_phone(*, host: str = "", port: int = 5060, transport: str = "UDP") -> Phone:
+    """A phone of the house whose number no other test uses."""
+    return phone_of(next(_fresh), host=host, port=port, transport=transport)

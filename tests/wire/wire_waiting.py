@@ -1,0 +1,27 @@
+"""Waiting for other processes without guessing: ask until the answer is yes, or the deadline is here."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Callable
+from typing import TypeVar
+
+T = TypeVar("T")
+PAUSE_S = 0.02
+
+
+def until(answer: Callable[[], T], within_s: float, what: str) -> T:
+    """The first true answer. Raises AssertionError, naming `what`, when none came `within_s`."""
+    deadline = time.monotonic() + within_s
+    while True:
+        found = answer()
+        if found:
+            return found
+        assert time.monotonic() < deadline, f"not within {within_s} s: {what}"
+        pause(PAUSE_S)
+
+
+def pause(for_s: float) -> None:
+    """Let real time pass: what is measured here (sound, silence) takes it."""
+    threading.Event().wait(for_s)

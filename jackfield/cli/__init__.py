@@ -6,6 +6,7 @@ Everything heavy is imported by the command that needs it, so that `jackfield --
 
 from __future__ import annotations
 
+import os
 import sys
 
 DONE, FAILED, WRONG_USE = 0, 1, 2
@@ -29,7 +30,7 @@ def main() -> None:
         sys.exit(INTERRUPTED)
     except BrokenPipeError:
         # The reader (`head`, a pager) has had enough; nothing more may be flushed to it.
-        sys.stdout = None
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         sys.exit(FAILED)
 
 

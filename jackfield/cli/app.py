@@ -55,12 +55,16 @@ def run(ctx: typer.Context) -> None:
     sys.exit(supervise(found.settings, found.file))
 
 
-@app.command("try", context_settings={"allow_extra_args": True, "ignore_unknown_options": True})
+@app.command(
+    "try",
+    add_help_option=False,  # it has options of its own, and explains them itself
+    context_settings={"allow_extra_args": True, "ignore_unknown_options": True},
+)
 def try_(ctx: typer.Context) -> None:
     """Prove that calls work on this machine: phones inside this command register and call each other."""
     from jackfield.trial import run_trial
 
-    sys.exit(run_trial(ctx.args))
+    sys.exit(run_trial(ctx.args, config=ctx.ensure_object(Given).config))
 
 
 @app.command()

@@ -27,7 +27,7 @@ def list_(ctx: typer.Context, tenant: TenantName = "", json: Json = False) -> No
             "app": service.app,
             "name": service.name,
         }
-        for service in found.services.values()
+        for _, service in sorted(found.services.items())
         if only in (None, service.tenant)
     ]
     show(rows, json, ("tenant", "number", "app", "name"), "No service yet: `jackfield service add`.")

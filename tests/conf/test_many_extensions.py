@@ -1,4 +1,4 @@
-"""One change among a hundred thousand extensions: live at once, and the loop of the calls never waits for it."""
+"""One change among a hundred thousand extensions: live at once, and calls never wait for it."""
 
 from __future__ import annotations
 
@@ -65,8 +65,7 @@ async def test_one_change_among_many_is_live_at_once(sqlite_settings: Settings) 
     await other.close()
     await store.close()
     # Medians: what else this machine does in between is no fault of ours.
-    assert statistics.median(live) < LIVE_S
-    assert statistics.median(stalls) < STALL_S
-    print(
-        f"live after {statistics.median(live) * 1000:.0f} ms, stalls {statistics.median(stalls) * 1000:.1f} ms"
-    )
+    live_s, stall_s = statistics.median(live), statistics.median(stalls)
+    print(f"live after {live_s * 1000:.0f} ms, stalls {stall_s * 1000:.1f} ms")
+    assert live_s < LIVE_S
+    assert stall_s < STALL_S

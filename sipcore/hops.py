@@ -18,6 +18,20 @@ from sipcore.message import Request, Response
 from sipcore.uri import SipUri, parse_uri
 
 _DEFAULT_PORT = {Transport.TLS: 5061, Transport.WS: 80, Transport.WSS: 443}
+_PRIVATE = tuple(
+    ipaddress.ip_network(text)
+    for text in (
+        "10.0.0.0/8",
+        "172.16.0.0/12",
+        "192.168.0.0/16",
+        "100.64.0.0/10",
+        "169.254.0.0/16",
+        "127.0.0.0/8",
+        "fc00::/7",
+        "fe80::/10",
+        "::1/128",
+    )
+)
 _TRANSPORTS = {transport.lower(): transport for transport in Transport}
 
 
@@ -126,7 +140,11 @@ def _is_reachable(hop: Flow, flow: Flow) -> bool:
 
 @lru_cache(maxsize=4096)
 def _is_private(host: str) -> bool:
-    return is_address(host) and ipaddress.ip_address(host).is_private
+    """True where no public peer can be. `ipaddress.is_private` says so of documentation networks too."""
+    if not is_address(host):
+        return False
+    address = ipaddress.ip_address(host)
+    return any(address in network for network in _PRIVATE)
 
 
 def _host(uri: str) -> str:

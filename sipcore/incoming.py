@@ -61,7 +61,7 @@ class Incoming:
             has_offer=bool(request.body),
             takes_reliable="100rel" in request.supported or "100rel" in request.require,
             needs_reliable="100rel" in request.require,
-            contact=core.contact_line(flow, secure=dialog.secure),
+            lines=_record_routes(request) + core.contact_line(flow, secure=dialog.secure),
             wanted=wanted,
         )
         offer = Offer.THEIRS if request.body else Offer.NONE
@@ -125,7 +125,7 @@ class Incoming:
         if not 101 <= event.status <= 199:
             raise Misuse(f"{event.status} is no progress")
         core = self._core
-        lines = f"{invited.contact}{core.able_lines}{header_lines(event.headers)}"
+        lines = f"{invited.lines}{core.able_lines}{header_lines(event.headers)}"
         lines += content_line(event.content_type, event.body)
         if not invited.needs_reliable and not (event.reliable and invited.takes_reliable):
             core.respond(invited.transaction, invited.head, event.status, event.reason, lines, event.body)
@@ -158,7 +158,7 @@ class Incoming:
         usage.session_expires_s = event.session_expires_s
         session = grant(invited.wanted, event.session_expires_s, core.settings.min_se_s)
         lines = (
-            f"{invited.contact}{core.able_lines}{response_lines(session)}"
+            f"{invited.lines}{core.able_lines}{response_lines(session)}"
             f"{header_lines(event.headers)}{content_line(event.content_type, event.body)}"
         )
         core.stop(DialogTimer.RESEND_1XX, usage)
@@ -224,3 +224,10 @@ class Incoming:
             return
         core.transmit(invited.transaction.flow, reliable.wire)
         core.start(DialogTimer.RESEND_1XX, usage, due)
+
+
+def _record_routes(request: Request) -> str:
+    """The Record-Routes of an INVITE, for the responses that make a dialog (12.1.1)."""
+    if not request.record_routes:
+        return ""
+    return "".join([f"Record-Route: {value}\r\n" for value in request.get_all("Record-Route")])

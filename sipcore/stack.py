@@ -64,6 +64,7 @@ from sipcore.usage import DialogTimer, Phase, Usage
 
 _CLIENTS = (Machine.INVITE_CLIENT, Machine.REQUEST_CLIENT)
 _UNANSWERED_STATES = (State.TRYING, State.PROCEEDING)
+_INSIDE_ONLY = frozenset(("BYE", "PRACK", "UPDATE", "INFO"))
 _NO_DIALOG = Refusal(481, "RFC 3261 12.2.2")
 _NOTHING_TO_CANCEL = Refusal(481, "RFC 3261 9.2")
 _MERGED = Refusal(482, "RFC 3261 8.2.2.2")
@@ -279,7 +280,7 @@ class Stack:
             self._refuse(request, via, flow, refusal)
             return
         found = core.find(call_id, to_tag, from_tag) if to_tag else None
-        if to_tag and found is None:
+        if found is None and (to_tag or request.method in _INSIDE_ONLY):
             self._refuse(request, via, flow, _NO_DIALOG)
             return
         tag = "" if to_tag else core.ids.token()

@@ -63,6 +63,7 @@ Rows = dict[tuple[int, int], Row]
 Told = list[tuple[Transaction, Tell]]
 
 _LINGERING = (Letter.D, Letter.I, Letter.J, Letter.K, Letter.L, Letter.M)
+_RESENDING = (Letter.A, Letter.E, Letter.G)
 _CLIENTS = frozenset((Machine.INVITE_CLIENT, Machine.REQUEST_CLIENT))
 _NEVER = float("inf")
 _OVER = frozenset((State.ACCEPTED, State.COMPLETED))
@@ -232,6 +233,9 @@ class TransactionStore:
         deadlines, trigger = self._deadlines, Trigger(letter)
 
         def start(tx: Transaction, now: float, out: Outputs, wire: bytes) -> None:
+            deadlines.start((letter, tx), now + delay_s)
+
+        def start_resending(tx: Transaction, now: float, out: Outputs, wire: bytes) -> None:
             tx.interval_s = delay_s
             deadlines.start((letter, tx), now + delay_s)
 
@@ -240,7 +244,9 @@ class TransactionStore:
 
         if delay_s == 0:
             return at_once
-        return self._lingerer(self._lanes[letter], delay_s) if letter in self._lanes else start
+        if letter in self._lanes:
+            return self._lingerer(self._lanes[letter], delay_s)
+        return start_resending if letter in _RESENDING else start
 
     def _lingerer(self, lane: Lane[Transaction], delay_s: float) -> Run:
         def linger(tx: Transaction, now: float, out: Outputs, wire: bytes) -> None:

@@ -65,8 +65,8 @@ class Invited(msgspec.Struct, gc=False):
     has_offer: bool
     takes_reliable: bool
     needs_reliable: bool
-    contact: str
-    """our Contact line"""
+    lines: str
+    """the Record-Routes and our Contact, for responses that make a dialog"""
     wanted: Wanted
     reliable: Unpracked | None = None
 

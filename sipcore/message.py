@@ -62,6 +62,22 @@ class Message:
     _fields: list[Field]
     _declares_length: bool
     """True when a Content-Length is among the fields, as it came in"""
+    _first: dict[str, str] | None
+    """key of a header (see `fieldnames.py`) -> its first value; None until it is needed"""
+
+    # None: not read yet.
+    _via: Via | None
+    _vias: tuple[Via, ...] | None
+    _from: NameAddr | None
+    _to: NameAddr | None
+    _call_id: str | None
+    _cseq: CSeq | None
+    _contacts: tuple[NameAddr, ...] | None
+    _routes: tuple[NameAddr, ...] | None
+    _record_routes: tuple[NameAddr, ...] | None
+    _supported: frozenset[str] | None
+    _require: frozenset[str] | None
+    _allow: frozenset[str] | None
 
     def __init__(self, headers: Headers, body: bytes) -> None:
         self._start_unread(_checked(headers), None, body)
@@ -69,21 +85,11 @@ class Message:
     def _start_unread(self, fields: list[Field], first: dict[str, str] | None, body: bytes) -> None:
         """What every way to a message ends with: nothing typed has been read yet."""
         self._fields = fields
-        self._first: dict[str, str] | None = first
+        self._first = first
         self._declares_length = first is not None and "content-length" in first
         self.body = body
-        self._via: Via | None = None
-        self._vias: tuple[Via, ...] | None = None
-        self._from: NameAddr | None = None
-        self._to: NameAddr | None = None
-        self._call_id: str | None = None
-        self._cseq: CSeq | None = None
-        self._contacts: tuple[NameAddr, ...] | None = None
-        self._routes: tuple[NameAddr, ...] | None = None
-        self._record_routes: tuple[NameAddr, ...] | None = None
-        self._supported: frozenset[str] | None = None
-        self._require: frozenset[str] | None = None
-        self._allow: frozenset[str] | None = None
+        self._via = self._vias = self._from = self._to = self._call_id = self._cseq = self._contacts = None
+        self._routes = self._record_routes = self._supported = self._require = self._allow = None
 
     @property
     def start_line(self) -> str:

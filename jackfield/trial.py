@@ -118,6 +118,7 @@ class Trial:
 
     async def run(self, told: Telling) -> Verdict:
         """Go through the steps until one fails; never raises for what the server does."""
+        told.begin(f"Phones {self._caller.number} and {self._callee.number} try {self._where}:")
         try:
             async with asyncio.timeout(LONGEST_S), self._phones() as (caller, callee):
                 await self._story(caller, callee, told)
@@ -294,11 +295,14 @@ class Telling:
     def __init__(self, console: Console) -> None:
         self._console = console
 
+    def begin(self, what: str) -> None:
+        self._console.print(what)
+
     def check(self, check: Check) -> None:
         mark = {True: "[green]✔[/]", False: "[red]✘[/]", None: "[dim]-[/]"}[check.ok]
-        self._console.print(f" {mark} {check.name}: [dim]{_plain(check.saw)}[/]", highlight=False)
+        self._console.print(f" {mark} {check.name}: [dim]{_plain(check.saw)}[/]", soft_wrap=True)
         if check.advice:
-            self._console.print(f"   {_plain(check.advice)}", style="yellow", highlight=False)
+            self._console.print(f"   {_plain(check.advice)}", style="yellow", soft_wrap=True)
 
     def end(self, verdict: Verdict) -> None:
         for check in verdict.checks:
@@ -309,13 +313,16 @@ class Telling:
         if verdict.ladder.rows:
             self._console.print(verdict.ladder.text(), soft_wrap=True)
         for number, heard in verdict.heard.items():
-            self._console.print(f"{number} heard: {heard}", highlight=False)
+            self._console.print(f"{number} heard: {heard}", highlight=False, soft_wrap=True)
         result = "[green]All is well.[/]" if verdict.ok else "[red]Something is wrong, see ✘ above.[/]"
         self._console.print(result)
 
 
 class JsonTelling(Telling):
     """The same as one JSON object a line: checks, messages, what was heard, the result."""
+
+    def begin(self, what: str) -> None:
+        self._line("trial", {"what": what})
 
     def check(self, check: Check) -> None:
         self._line("check", asdict(check))

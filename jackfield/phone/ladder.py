@@ -130,11 +130,17 @@ def _read(data: bytes) -> tuple[str, str, str]:
     except Unreadable:
         return f"{len(data)} bytes", repr(data[:40]), "red"
     if message.is_request:
-        label, style = f"{message.method} {message.uri.partition(';')[0].removeprefix('sip:')}", "cyan"
+        label, style = f"{message.method} {_whom(message.uri)}", "cyan"
     else:
         label = f"{message.status} {message.reason}"
         style = "green" if message.status < 300 else "red"
     return label, _note(message), style
+
+
+def _whom(uri: str) -> str:
+    """The user part, or the host of a URI that has none."""
+    user, at, _ = uri.removeprefix("sips:").removeprefix("sip:").partition("@")
+    return user if at else user.partition(";")[0]
 
 
 def _note(message: Message) -> str:

@@ -65,7 +65,7 @@ async def test_the_page_shows_marks_the_ladder_and_what_was_heard() -> None:
     await town.tries()
     page = town.page.getvalue()
     assert page.count("✔") == 13
-    assert "│── INVITE 102@10.0.0.1 ─▶│" in page
+    assert "│── INVITE 102 ──────────▶│" in page
     assert "102 heard: 440 Hz at -13 dBov" in page
     assert "All is well." in page
     assert "anna's" not in page

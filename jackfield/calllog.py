@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from typing import assert_never
-
 import structlog
 
 from pbx import api
@@ -14,33 +12,43 @@ log = structlog.get_logger("call")
 class CallLog:
     """A `CallObserver` that writes the story of each call as it happens."""
 
+    def __init__(self, *, debug: bool) -> None:
+        self._debug = debug
+
     def on_event(self, event: api.CallEvent) -> None:
-        bound = log.bind(call=event.call)
         match event:
             case api.CallStarted(caller=caller, dialled=dialled, sip_call_id=call_id):
-                bound.info("call started", caller=shown(caller), dialled=dialled, call_id=call_id)
-            case api.LegDialed(leg=leg, party=party, target=target):
-                bound.debug("ringing", leg=leg, party=shown(party), target=target)
-            case api.LegRang(leg=leg):
-                bound.debug("phone rings", leg=leg)
-            case api.LegAnswered(leg=leg):
-                bound.debug("answered", leg=leg)
+                _info("call started", event, caller=shown(caller), dialled=dialled, call_id=call_id)
             case api.Connected(first=first, second=second):
-                bound.info("connected", legs=[first, second])
+                _info("connected", event, legs=[first, second])
             case api.Held(by=by):
-                bound.info("put on hold", by=by)
+                _info("put on hold", event, by=by)
             case api.Resumed(by=by):
-                bound.info("taken off hold", by=by)
-            case api.DigitPressed(leg=leg, duration_ms=duration_ms):
-                bound.debug("key pressed", leg=leg, duration_ms=duration_ms)
+                _info("taken off hold", event, by=by)
             case api.Transferred(party=party, target=target):
-                bound.info("transferred", by=shown(party), to=target)
-            case api.LegEnded(leg=leg, cause=cause, status=status):
-                bound.debug("leg ended", leg=leg, why=cause.value, status=status)
+                _info("transferred", event, by=shown(party), to=target)
             case api.CallEnded(cause=cause):
-                bound.info("call ended", why=cause.value)
-            case _:
-                assert_never(event)
+                _info("call ended", event, why=cause.value)
+            case _ if self._debug:
+                _tell_detail(event)
+
+
+def _info(what: str, event: api.CallEvent, **facts: object) -> None:
+    log.info(what, call=event.call, **facts)
+
+
+def _tell_detail(event: api.CallEvent) -> None:
+    match event:
+        case api.LegDialed(leg=leg, party=party, target=target):
+            log.debug("ringing", call=event.call, leg=leg, party=shown(party), target=target)
+        case api.LegRang(leg=leg):
+            log.debug("phone rings", call=event.call, leg=leg)
+        case api.LegAnswered(leg=leg):
+            log.debug("answered", call=event.call, leg=leg)
+        case api.DigitPressed(leg=leg, duration_ms=duration_ms):
+            log.debug("key pressed", call=event.call, leg=leg, duration_ms=duration_ms)
+        case api.LegEnded(leg=leg, cause=cause, status=status):
+            log.debug("leg ended", call=event.call, leg=leg, why=cause.value, status=status)
 
 
 def shown(party: api.Party) -> str:

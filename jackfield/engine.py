@@ -12,12 +12,11 @@ from collections import deque
 from collections.abc import Callable
 from typing import Any, Protocol
 
-from sipcore.stack import Stack
-
 from media import messages as media
 from pbx.board import AppNews, SaveBindings, StartApp
 from pbx.switchboard import Switchboard
 from sipcore import events as sip
+from sipcore.stack import Stack
 
 
 class Outside(Protocol):
@@ -98,7 +97,8 @@ class Engine:
                 queue.extend(stack.handle(item, now))
             else:
                 queue.extend(board.handle(item, now))
-        self._let_out()
+        if self._media or self._transmits or board.has_memos:
+            self._let_out()
 
     def tick(self, now: float) -> None:
         """A deadline is here."""

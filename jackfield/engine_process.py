@@ -133,7 +133,8 @@ class Process:
             now=now,
             wall_offset=time.time() - now,
         )
-        self.engine.switchboard.observers.append(CallLog())
+        if self.settings.log.level in ("debug", "info"):
+            self.engine.switchboard.observers.append(CallLog(debug=self.settings.log.level == "debug"))
         self.timer = EarliestTimer(self.loop, self._wake)
         await self._join_media(now)
         for key, payload in self.bindings.load_all().items():

@@ -14,6 +14,8 @@ from typing import Generic, TypeVar
 import msgspec
 
 Key = TypeVar("Key", bound=Hashable)
+_SLACK = 64
+"""Stopped deadlines that are not worth tidying up."""
 
 
 class Letter(enum.IntEnum):
@@ -104,14 +106,21 @@ class Deadlines(Generic[Key]):
     def start(self, key: Key, when: float) -> None:
         """Let `key` come due at `when`; a deadline that it had before is replaced."""
         self._serial = serial = self._serial + 1
-        self._live[key] = serial
-        heapq.heappush(self._heap, (when, serial, key))
+        live, heap = self._live, self._heap
+        live[key] = serial
+        heapq.heappush(heap, (when, serial, key))
+        if len(heap) > 2 * len(live) + _SLACK:
+            self._rebuild()
 
     def stop(self, key: Key) -> None:
         """Forget the deadline of `key`; it may have none."""
-        if self._live.pop(key, None) is not None and len(self._heap) > 2 * len(self._live) + 64:
-            self._heap = [entry for entry in self._heap if self._live.get(entry[2]) == entry[1]]
-            heapq.heapify(self._heap)
+        live = self._live
+        if live.pop(key, None) is not None and len(self._heap) > 2 * len(live) + _SLACK:
+            self._rebuild()
+
+    def _rebuild(self) -> None:
+        self._heap = [entry for entry in self._heap if self._live.get(entry[2]) == entry[1]]
+        heapq.heapify(self._heap)
 
     def next(self) -> float | None:
         """When the earliest deadline is, or None."""

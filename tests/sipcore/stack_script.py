@@ -1,4 +1,4 @@
-"""A stack under virtual time, and far ends that write their messages by hand: what stack tests are scripted with.
+"""A stack under virtual time, and far ends that write their messages by hand: for scripting stack tests.
 
     scene = Scene()
     alice = Far(scene, "alice", ALICE)

@@ -69,7 +69,7 @@ BROKEN = [
     ("a length with a blank in it", message(length="l: 1 0"), 400),
     ("a body that is too large", message(length=f"l: {MAX_BODY_BYTES + 1}"), 413),
     ("a length beyond all bounds", message(length="l: " + "9" * 5000), 400),
-    ("a bare LF", message(length="X: y\nl: 0"), 400),
+    ("a bare LF", message(length="X: y\nZ: w\r\nl: 0"), 400),
     ("a head without end", b"x" * MAX_HEAD_BYTES, 513),
     ("another protocol", b"GET / HTTP/1.1\r\nHost: x\r\n\r\n", 400),
 ]

@@ -112,16 +112,22 @@ CHANGES: list[tuple[Callable[[Request], Request], list[str]]] = [
 
 @pytest.mark.parametrize(("change", "names"), CHANGES)
 def test_a_change_is_made_to_a_copy(change: Callable[[Request], Request], names: list[str]) -> None:
-    message = parse(wire(INVITE, *LINES))
+    message = parse(wire(INVITE, *LINES[:4], "Content-Length: 0", *LINES[4:]))
     assert isinstance(message, Request)
     before = message.to_bytes()
     assert message.via.branch == "z9hG4bKa"
     changed = change(message)
-    assert [name for name, _ in changed.fields()] == names
+    assert [name for name, _ in changed.without("Content-Length").fields()] == names
     assert changed.to_bytes() != before
     assert message.to_bytes() == before
     head = changed.to_bytes().decode().partition("\r\n\r\n")[0]
     assert [line.partition(":")[0] for line in head.split("\r\n")[1:]] == [*names, "Content-Length"]
+
+
+def test_a_star_stands_alone() -> None:
+    assert invite().replace("Contact", "*").contacts == (NameAddr("*"),)
+    with pytest.raises(PeerFault):
+        _ = invite(("Contact", "*")).contacts
 
 
 def test_a_new_top_via_is_the_via_of_the_copy() -> None:
@@ -271,6 +277,7 @@ BROKEN = [
     ("Content-Lengths contradict", lambda d: d.replace(b"\r\n\r\n", b"\r\nl: 0\r\nl: 1\r\n\r\n"), 400),
     ("two Call-IDs", lambda d: d.replace(b"CSeq", b"Call-ID: other\r\nCSeq"), 400),
     ("a line without a colon", lambda d: d.replace(b"Max-Forwards: 70", b"garbage"), 400),
+    ("a name and nothing else", lambda d: d.replace(b"Max-Forwards: 70", b"Supported"), 400),
     ("a name with a blank", lambda d: d.replace(b"Max-Forwards: 70", b"Max Forwards: 70"), 400),
     ("an empty name", lambda d: d.replace(b"Max-Forwards: 70", b": 70"), 400),
     ("a lone CR", lambda d: d.replace(b"70", b"7\r0"), 400),

@@ -9,6 +9,15 @@ def serve(
 ) -> None:
     """Run a media process until SIGTERM or SIGINT. Blocks, without the interpreter lock. Raises OSError."""
 
+def rtp_load(first_port: int, ports: int, seconds: float) -> tuple[int, int, int, int, int, int, int, float]:
+    """Play RTP peers and measure; for benchmarks. See `benchmarks/relay.py`."""
+
+def load_peer(n: int) -> tuple[str, int]:
+    """The address of the n-th peer of `rtp_load`."""
+
+def bare_relay(first_port: int, ports: int) -> None:
+    """Relay with nothing but system calls: the floor to compare with. Never returns."""
+
 @final
 class Core:
     """The media core without sockets, threads and clock, for tests; `now` is monotonic seconds."""

@@ -21,7 +21,7 @@ MediaCallId = NewType("MediaCallId", int)
 
 
 class Payload(msgspec.Struct, frozen=True, array_like=True, gc=False):
-    """One codec of an m-line, telephone-event too: an a=rtpmap with its payload type. `name` in lower case."""
+    """One codec of an m-line, telephone-event too: a=rtpmap and payload type. `name` is lower case."""
 
     payload_type: int
     name: str

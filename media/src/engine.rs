@@ -12,10 +12,11 @@ use rustix::fs::Mode;
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit, umask};
 
 use crate::control::{Control, Step};
-use crate::io::{Bell, NOTHING, Poller, Sockets, epoch, now, stop_signals};
+use crate::io::{Bell, NOTHING, Poller, epoch, now, stop_signals};
 use crate::messages::{Command, Event, PortId, write_frame};
 use crate::ports::{Port, Ports};
 use crate::random::Random;
+use crate::sockets::Sockets;
 use crate::time::Micros;
 use crate::worker::{Task, Worker};
 
@@ -138,7 +139,8 @@ impl Engine {
                     LISTENER => self.accept(),
                     EVENTS => self.collect_events(),
                     ENGINE => self.hear_engine(),
-                    _ => return self.stop(),
+                    STOP => return self.stop(),
+                    _ => {}
                 }
             }
             let steps = self.control.tick(now());

@@ -1,24 +1,21 @@
-//! Sockets, readiness and the clock: the thin layer over the kernel.
-//!
-//! Level-triggered epoll and one `recvfrom` per wake of a socket: a stream has one packet per 20 ms, so that
-//! draining a socket until it is empty would double its system calls, and `recvmmsg` has nothing to batch.
+//! Readiness, wake-ups, signals and the clock: the thin layer over the kernel.
 
+use std::cell::Cell;
 use std::io;
-use std::net::{SocketAddr, UdpSocket};
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::sync::Arc;
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use rustix::event::epoll::{self, CreateFlags, EventData, EventFlags};
 use rustix::event::{EventfdFlags, Timespec, eventfd};
-use rustix::net::{AddressFamily, SocketFlags, SocketType, bind, ipproto, socket_with, sockopt};
-use rustix::time::{ClockId, clock_gettime};
+use rustix::time::{
+    ClockId, Itimerspec, TimerfdClockId, TimerfdFlags, TimerfdTimerFlags, clock_gettime, timerfd_create,
+    timerfd_settime,
+};
 
-use crate::stream::{Component, Door};
 use crate::time::{Micros, SECOND};
 
 const NTP_TO_UNIX_S: u64 = 2_208_988_800;
-/// Expedited forwarding (RFC 3246, RFC 4594 section 4.1).
-const VOICE_CLASS: u8 = 46 << 2;
 
 /// Monotonic time: the same clock as Python's `time.monotonic()`.
 pub fn now() -> Micros {
@@ -32,54 +29,23 @@ pub fn epoch() -> Micros {
     NTP_TO_UNIX_S * SECOND + unix.as_micros() as u64 - now()
 }
 
-/// The two sockets of a stream.
-#[derive(Debug)]
-pub struct Sockets {
-    rtp: UdpSocket,
-    rtcp: UdpSocket,
+/// Add one more source to an epoll.
+pub fn watch(epoll: &OwnedFd, source: impl AsFd, number: u64) -> io::Result<()> {
+    Ok(epoll::add(epoll, source, EventData::new_u64(number), EventFlags::IN)?)
 }
 
-impl Sockets {
-    /// Bind RTP on `local` and RTCP on the next port.
-    pub fn open(local: SocketAddr) -> io::Result<Self> {
-        let next = local.port().checked_add(1).ok_or(io::ErrorKind::InvalidInput)?;
-        Ok(Self { rtp: bound(local)?, rtcp: bound(SocketAddr::new(local.ip(), next))? })
-    }
-
-    pub fn get(&self, component: Component) -> &UdpSocket {
-        match component {
-            Component::Rtp => &self.rtp,
-            Component::Rtcp => &self.rtcp,
-        }
-    }
-}
-
-/// A datagram socket with the kernel's own buffer sizes: some three seconds of sound, or a burst of video.
-fn bound(local: SocketAddr) -> io::Result<UdpSocket> {
-    let family = if local.is_ipv4() { AddressFamily::INET } else { AddressFamily::INET6 };
-    let flags = SocketFlags::NONBLOCK | SocketFlags::CLOEXEC;
-    let socket = socket_with(family, SocketType::DGRAM, flags, Some(ipproto::UDP))?;
-    if local.is_ipv4() {
-        sockopt::set_ip_tos(&socket, VOICE_CLASS)?;
-    } else {
-        sockopt::set_ipv6_v6only(&socket, true)?;
-        sockopt::set_ipv6_tclass(&socket, u32::from(VOICE_CLASS))?;
-    }
-    bind(&socket, &local)?;
-    Ok(UdpSocket::from(socket))
-}
-
-impl Door for Sockets {
-    /// A datagram that the kernel does not take is lost like any other on its way.
-    fn send(&self, component: Component, to: SocketAddr, data: &[u8]) {
-        let _ = self.get(component).send_to(data, to);
-    }
-}
-
-/// Waits for any of many sources, each known by a number.
+/// Waits for any of many sources, each known by a number, or for a time.
+///
+/// The time is a timer of its own that is set only when it changes: with a timeout on each wait the kernel
+/// would set one and take it back for each packet.
 pub struct Poller {
-    epoll: OwnedFd,
+    pub epoll: Arc<OwnedFd>,
+    alarm: OwnedFd,
+    alarm_at: Cell<Option<Micros>>,
 }
+
+/// The number of the time itself among what is ready.
+pub const ALARM: u64 = u64::MAX;
 
 pub type Ready = epoll::Event;
 
@@ -87,34 +53,46 @@ pub const NOTHING: Ready = Ready { flags: EventFlags::empty(), data: EventData::
 
 impl Poller {
     pub fn new() -> io::Result<Self> {
-        Ok(Self { epoll: epoll::create(CreateFlags::CLOEXEC)? })
+        let flags = TimerfdFlags::CLOEXEC | TimerfdFlags::NONBLOCK;
+        let alarm = timerfd_create(TimerfdClockId::Monotonic, flags)?;
+        let poller =
+            Self { epoll: Arc::new(epoll::create(CreateFlags::CLOEXEC)?), alarm, alarm_at: Cell::new(None) };
+        poller.watch(&poller.alarm, ALARM)?;
+        Ok(poller)
     }
 
     pub fn watch(&self, source: impl AsFd, number: u64) -> io::Result<()> {
-        Ok(epoll::add(&self.epoll, source, EventData::new_u64(number), EventFlags::IN)?)
+        watch(&self.epoll, source, number)
     }
 
     /// Also wake when `source` can be written to.
     pub fn watch_writing(&self, source: impl AsFd, number: u64, writing: bool) -> io::Result<()> {
         let flags = if writing { EventFlags::IN | EventFlags::OUT } else { EventFlags::IN };
-        Ok(epoll::modify(&self.epoll, source, EventData::new_u64(number), flags)?)
+        Ok(epoll::modify(&*self.epoll, source, EventData::new_u64(number), flags)?)
     }
 
-    pub fn forget(&self, source: impl AsFd) {
-        let _ = epoll::delete(&self.epoll, source);
-    }
-
-    /// Wait until something is ready or the time has come.
+    /// Wait until something is ready or the time has come, which is then ready as `ALARM`.
     pub fn wait<'a>(&self, ready: &'a mut [Ready], until: Option<Micros>) -> io::Result<&'a [Ready]> {
-        let timeout = until.map(|at| {
-            let left = at.saturating_sub(now());
-            Timespec { tv_sec: (left / SECOND) as i64, tv_nsec: (left % SECOND * 1000) as i64 }
-        });
-        match epoll::wait(&self.epoll, &mut *ready, timeout.as_ref()) {
-            Ok(count) => Ok(ready.get(..count).unwrap_or_default()),
-            Err(rustix::io::Errno::INTR) => Ok(&[]),
-            Err(error) => Err(error.into()),
+        if self.alarm_at.get() != until {
+            self.set_alarm(until)?;
         }
+        let count = match epoll::wait(&*self.epoll, &mut *ready, None) {
+            Ok(count) => count,
+            Err(rustix::io::Errno::INTR) => 0,
+            Err(error) => return Err(error.into()),
+        };
+        Ok(ready.get(..count).unwrap_or_default())
+    }
+
+    /// Setting the alarm, even to the same time, also ends one that has gone off.
+    fn set_alarm(&self, until: Option<Micros>) -> io::Result<()> {
+        // A time of zero would switch it off.
+        let at = until.map_or(0, |at| at.max(1));
+        let it_value = Timespec { tv_sec: (at / SECOND) as i64, tv_nsec: (at % SECOND * 1000) as i64 };
+        let time = Itimerspec { it_interval: Timespec::default(), it_value };
+        timerfd_settime(&self.alarm, TimerfdTimerFlags::ABSTIME, &time)?;
+        self.alarm_at.set(until);
+        Ok(())
     }
 }
 

@@ -423,13 +423,12 @@ impl<D: Door> Ports<D> {
         ids.iter().filter_map(|id| self.ports.remove(id)).collect()
     }
 
-    pub fn adopt(&mut self, ports: Vec<Port<D>>) {
-        for mut port in ports {
-            let id = port.id;
-            port.armed = None;
-            self.ports.insert(id, port);
-            self.arm(id);
-        }
+    /// All ports that hear this one, or that it hears, must be adopted too before anything else is done.
+    pub fn adopt(&mut self, mut port: Port<D>) {
+        let id = port.id;
+        port.armed = None;
+        self.ports.insert(id, port);
+        self.arm(id);
     }
 }
 
@@ -438,9 +437,9 @@ impl<D: Door> Port<D> {
         self.id
     }
 
-    pub fn door(&self) -> Option<&D> {
-        match &self.role {
-            Role::Stream(stream) => Some(&stream.door),
+    pub fn door(&mut self) -> Option<&mut D> {
+        match &mut self.role {
+            Role::Stream(stream) => Some(&mut stream.door),
             Role::Tone(_) => None,
         }
     }

@@ -31,6 +31,9 @@ pub enum Component {
 /// How a stream's datagrams leave: its own two sockets, or what stands for them in a test.
 pub trait Door {
     fn send(&self, component: Component, to: SocketAddr, data: &[u8]);
+
+    /// The address that RTP comes from is known now, or has changed.
+    fn peer_found(&mut self, peer: SocketAddr);
 }
 
 /// An edge, at its listener.
@@ -183,6 +186,7 @@ impl<D: Door> Stream<D> {
             Mark { ssrc: packet.ssrc, sequence: packet.sequence, timestamp: packet.timestamp, clock_rate_hz };
         if settled.latch.judge(from, mark, now).map_err(|_| Refused)? == Verdict::Locked {
             events.push(Event::Started { port: self.port, remote: from, clock_s: to_seconds(now) });
+            self.door.peer_found(from);
         }
         let peer_sends = settled.peer_sends;
         let Some(run) = self.incoming.take(&packet, data.len(), clock_rate_hz, is_event, now) else {
@@ -212,6 +216,7 @@ impl<D: Door> Stream<D> {
             Mark { ssrc: 0, sequence, timestamp: ticks(now, UDPTL_CLOCK_HZ), clock_rate_hz: UDPTL_CLOCK_HZ };
         if settled.latch.judge(from, mark, now).map_err(|_| Refused)? == Verdict::Locked {
             events.push(Event::Started { port: self.port, remote: from, clock_s: to_seconds(now) });
+            self.door.peer_found(from);
         }
         self.incoming.packets += 1;
         self.incoming.bytes += data.len() as u64;

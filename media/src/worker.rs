@@ -5,16 +5,16 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use std::sync::mpsc::{Receiver, SyncSender, TrySendError};
 
-use crate::io::{Bell, NOTHING, Poller, Ready, Sockets, now};
+use crate::io::{ALARM, Bell, NOTHING, Poller, Ready, now};
 use crate::messages::{Command, Event, PortId};
 use crate::ports::{Port, Ports};
-use crate::stream::Component;
+use crate::sockets::{Sockets, which};
 use crate::time::{MILLISECOND, Micros};
 
 /// Packets handled between two looks at the clock and the orders.
 const BATCH: usize = 64;
 const LONGEST_DATAGRAM: usize = 65_536;
-const BELL: u64 = u64::MAX;
+const BELL: u64 = ALARM - 1;
 const RETRY: Micros = 10 * MILLISECOND;
 
 /// What a worker is asked to do.
@@ -83,18 +83,21 @@ impl Worker {
         let now = now();
         for one in ready {
             match one.data.u64() {
+                ALARM => {}
                 BELL => self.do_tasks(now),
-                number => self.receive((number >> 1) as PortId, component(number), now),
+                number => self.receive(number, now),
             }
         }
         self.ports.tick(now);
     }
 
-    fn receive(&mut self, port: PortId, component: Component, now: Micros) {
+    fn receive(&mut self, number: u64, now: Micros) {
+        let (port, which) = which(number);
+        let port = port as PortId;
         let Some(sockets) = self.ports.door(port) else { return };
-        let Ok((length, from)) = sockets.get(component).recv_from(&mut self.buffer) else { return };
+        let Ok((length, from)) = sockets.receive(which, &mut self.buffer) else { return };
         if let Some(data) = self.buffer.get_mut(..length) {
-            self.ports.receive(port, component, from, data, now);
+            self.ports.receive(port, which.component(), from, data, now);
         }
     }
 
@@ -111,36 +114,29 @@ impl Worker {
         }
     }
 
-    fn open(&mut self, port: PortId, local: SocketAddr, sockets: Sockets) {
-        let watched = self.watch(port, &sockets);
+    fn open(&mut self, port: PortId, local: SocketAddr, mut sockets: Sockets) {
+        let watched = sockets.watch(&self.poller, u64::from(port));
         self.ports.open(port, local, sockets);
         if let Err(error) = watched {
             self.ports.fail(port, &error.to_string());
         }
     }
 
-    fn watch(&self, port: PortId, sockets: &Sockets) -> std::io::Result<()> {
-        self.poller.watch(sockets.get(Component::Rtp), number(port, Component::Rtp))?;
-        self.poller.watch(sockets.get(Component::Rtcp), number(port, Component::Rtcp))
-    }
-
     fn release(&mut self, ids: &[PortId], to: &SyncSender<Vec<Port<Sockets>>>) {
-        let ports = self.ports.release(ids);
-        for sockets in ports.iter().filter_map(Port::door) {
-            self.poller.forget(sockets.get(Component::Rtp));
-            self.poller.forget(sockets.get(Component::Rtcp));
-        }
+        let mut ports = self.ports.release(ids);
+        ports.iter_mut().filter_map(Port::door).for_each(Sockets::unwatch);
         let _ = to.send(ports);
     }
 
     fn adopt(&mut self, ports: Vec<Port<Sockets>>) {
-        let watched = ports
-            .iter()
-            .map(|port| (port.id(), port.door().map_or(Ok(()), |door| self.watch(port.id(), door))));
-        let failed: Vec<PortId> =
-            watched.filter(|(_, watched)| watched.is_err()).map(|(port, _)| port).collect();
-        self.ports.adopt(ports);
-        failed.into_iter().for_each(|port| self.ports.fail(port, "could not be moved to another worker"));
+        for mut port in ports {
+            let id = port.id();
+            let watched = port.door().map_or(Ok(()), |sockets| sockets.watch(&self.poller, u64::from(id)));
+            self.ports.adopt(port);
+            if let Err(error) = watched {
+                self.ports.fail(id, &error.to_string());
+            }
+        }
     }
 
     /// Hand events over; when the queue is full, throw statistics away and keep the others.
@@ -158,12 +154,4 @@ impl Worker {
             Err(TrySendError::Disconnected(_)) => self.stopping = true,
         }
     }
-}
-
-fn number(port: PortId, component: Component) -> u64 {
-    u64::from(port) << 1 | u64::from(component == Component::Rtcp)
-}
-
-fn component(number: u64) -> Component {
-    if number & 1 == 0 { Component::Rtp } else { Component::Rtcp }
 }

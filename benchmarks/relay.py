@@ -1,0 +1,136 @@
+"""What relaying an RTP packet costs, and how late it comes out: `python benchmarks/relay.py --calls 400`.
+
+Media runs on CPU 1, the load on CPU 0: PCMU, 20 ms, both ways. CPU is user + system time of the media
+process, background work included; a packet counts once, received and sent on. One-way time is from before
+the sender's system call to the kernel's receive time stamp. `bare` is a relay of nothing but recvfrom and
+sendto, measured in the same run: the floor of this machine.
+"""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import contextlib
+import os
+import signal
+import subprocess
+import sys
+import tempfile
+from collections.abc import AsyncIterator, Sequence
+from pathlib import Path
+
+from media._core import load_peer
+from media.client import MediaClient
+from media.messages import Event, Hear, Negotiated, OpenPort, Payload
+
+HOST = "127.0.0.1"
+FIRST_PORT = 20000
+PCMU = (Payload(0, "pcmu", 8000),)
+TICKS_PER_S = os.sysconf("SC_CLK_TCK")
+
+
+def cpu_s(pid: int) -> float:
+    """User + system time of a process."""
+    fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+    return (int(fields[11]) + int(fields[12])) / TICKS_PER_S
+
+
+def anonymous_kib(pid: int) -> int:
+    """Memory that is the process's own."""
+    for line in Path(f"/proc/{pid}/smaps_rollup").read_text().splitlines():
+        if line.startswith("Private_Dirty:"):
+            return int(line.split()[1])
+    return 0
+
+
+def pinned(cpu: int, *command: str) -> list[str]:
+    return ["taskset", "-c", str(cpu), sys.executable, *command]
+
+
+@contextlib.asynccontextmanager
+async def media_process(ports: int) -> AsyncIterator[int]:
+    """A media process with `ports` open and joined in pairs; its pid."""
+    events: list[Event] = []
+    with tempfile.TemporaryDirectory() as directory:
+        path = f"{directory}/media.sock"
+        last = FIRST_PORT + 2 * ports
+        process = subprocess.Popen(
+            pinned(1, "-m", "media", "--socket", path, "--ports", f"{FIRST_PORT}-{last}", "--workers", "1")
+        )
+        client = MediaClient(path, events.extend, lambda _: None)
+        try:
+            await client.connect()
+            idle_kib = anonymous_kib(process.pid)
+            for n in range(ports):
+                host, port = load_peer(n)
+                client.send(OpenPort(n, n // 2, HOST, FIRST_PORT + 2 * n))
+                client.send(Negotiated(n, host, port, port + 1, True, True, PCMU, PCMU))
+            for n in range(ports):
+                client.send(Hear(n, n ^ 1))
+            await pause(0.5)
+            if events:
+                raise SystemExit(f"media refused: {events[0]}")
+            print(f"    {(anonymous_kib(process.pid) - idle_kib) / (ports / 2):.1f} KiB per call")
+            yield process.pid
+        finally:
+            await client.close()
+            process.send_signal(signal.SIGTERM)
+            process.wait()
+
+
+@contextlib.asynccontextmanager
+async def bare_process(ports: int) -> AsyncIterator[int]:
+    process = subprocess.Popen(
+        pinned(1, "-c", f"from media._core import bare_relay; bare_relay({FIRST_PORT}, {ports})")
+    )
+    try:
+        await pause(0.5)
+        yield process.pid
+    finally:
+        process.kill()
+        process.wait()
+
+
+async def pause(seconds: float) -> None:
+    with contextlib.suppress(TimeoutError):
+        await asyncio.wait_for(asyncio.Event().wait(), seconds)
+
+
+async def measure(pid: int, ports: int, seconds: float) -> tuple[float, str]:
+    """CPU microseconds per packet, and a line that tells the rest."""
+    load = f"from media._core import rtp_load; print(*rtp_load({FIRST_PORT}, {ports}, {seconds}))"
+    before = cpu_s(pid)
+    process = await asyncio.create_subprocess_exec(*pinned(0, "-c", load), stdout=subprocess.PIPE)
+    output, _ = await process.communicate()
+    used = cpu_s(pid) - before
+    _, received, counted, counted_received, p50, p99, p999, late = map(float, output.split())
+    per_packet = used * 1e6 / max(received, 1)
+    lost = 100 * (counted - counted_received) / counted
+    busy = 100 * used / (seconds + 1)
+    return per_packet, (
+        f"{per_packet:5.2f} us per packet, {busy:5.1f} % of a core, one way p50 {p50:.0f} us, "
+        f"p99 {p99:.0f} us, p99.9 {p999:.0f} us, loss {lost:.3f} %, load late {late:.1f} ms"
+    )
+
+
+async def compare(calls: int, seconds: float, runs: int) -> None:
+    ports = 2 * calls
+    print(f"{calls} calls, {100 * calls} packets/s, best of {runs}")
+    for name, process in (("media", media_process), ("bare", bare_process)):
+        async with process(ports) as pid:
+            results = [await measure(pid, ports, seconds) for _ in range(runs)]
+        print(f"  {name:5} {min(results)[1]}", flush=True)
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--calls", type=int, nargs="+", default=[400, 1000])
+    parser.add_argument("--seconds", type=float, default=10)
+    parser.add_argument("--runs", type=int, default=1)
+    given = parser.parse_args(arguments)
+    for calls in given.calls:
+        asyncio.run(compare(calls, given.seconds, given.runs))
+
+
+if __name__ == "__main__":
+    main()

@@ -1,6 +1,7 @@
 """A small authoritative name server on loopback, UDP and TCP, that does as it is told."""
 
 import asyncio
+import socket
 
 import dns.flags
 import dns.message
@@ -33,11 +34,10 @@ class NameServer:
 
     async def start(self):
         loop = asyncio.get_running_loop()
-        self._transport, _ = await loop.create_datagram_endpoint(
-            lambda: Datagrams(self), local_addr=("127.0.0.1", 0)
-        )
-        self.address = self._transport.get_extra_info("sockname")
-        self._server = await asyncio.start_server(self._serve, *self.address)
+        tcp, udp = _two_sockets_at_one_port()
+        self.address = tcp.getsockname()
+        self._server = await asyncio.start_server(self._serve, sock=tcp)
+        self._transport, _ = await loop.create_datagram_endpoint(lambda: Datagrams(self), sock=udp)
 
     async def stop(self):
         self._transport.close()
@@ -86,6 +86,20 @@ class NameServer:
         writer.write(len(answer).to_bytes(2) + answer)
         await writer.drain()
         writer.close()
+
+
+def _two_sockets_at_one_port():
+    for _ in range(50):
+        tcp = socket.create_server(("127.0.0.1", 0))
+        udp = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+        try:
+            udp.bind(tcp.getsockname())
+        except OSError:
+            tcp.close()
+            udp.close()
+        else:
+            return tcp, udp
+    raise OSError("no port is free for both")
 
 
 class Datagrams(asyncio.DatagramProtocol):

@@ -30,6 +30,14 @@ async def soon(awaitable):
     return await asyncio.wait_for(awaitable, PATIENCE_S)
 
 
+async def a_turn():
+    """Let everything that is ready in the loop happen once."""
+    loop = asyncio.get_running_loop()
+    turn = loop.create_future()
+    loop.call_soon(turn.set_result, None)
+    await turn
+
+
 async def eventually(check, within_s=PATIENCE_S, look_every_s=0.005):
     """Wait for what no event tells, such as the state of the system."""
     loop = asyncio.get_running_loop()

@@ -4,6 +4,7 @@ import asyncio
 import os
 from random import Random
 
+import dns.name
 import pytest
 from aio_nameserver import NameServer
 from aio_peers import TCP, UDP, eventually, soon
@@ -120,6 +121,12 @@ async def test_ipv6_addresses_are_used_when_we_listen_there(nameserver, complain
     await transports.close()
 
 
+async def test_short_names_are_looked_for_in_the_search_domains(resolver):
+    resolver._lookups._fixed.search = [dns.name.from_text("example.test")]
+    assert await leads_to(resolver, "sip:www") == ["UDP 127.0.0.80:5060"]
+    assert await leads_to(resolver, "sip:www.test") == []
+
+
 async def test_cnames_are_followed(resolver, nameserver):
     nameserver.zone["CNAME alias.test"] = ["other.test."]
     nameserver.zone["CNAME other.test"] = ["a.example.test."]
@@ -213,7 +220,8 @@ async def test_look_ups_under_way_are_bounded(resolver, nameserver, monkeypatch)
 async def test_a_firewall_that_swallows_naptr_delays_and_does_not_stop(resolver, nameserver, monkeypatch):
     monkeypatch.setattr("sipcore.aio.dns._STEP_S", 0.05)
     nameserver.mute_types = ("NAPTR",)
-    assert (await leads_to(resolver, "sip:example.test"))[0] == "UDP 127.0.0.10:5062"
+    async with asyncio.timeout(1.0):
+        assert (await leads_to(resolver, "sip:example.test"))[0] == "UDP 127.0.0.10:5062"
 
 
 async def test_when_nobody_answers_the_wait_has_an_end(resolver, nameserver, monkeypatch):

@@ -6,7 +6,7 @@ import resource
 import socket
 
 import pytest
-from aio_peers import OK, OPTIONS, TCP, WS, eventually, numbered, soon
+from aio_peers import OK, OPTIONS, TCP, WS, a_turn, eventually, numbered, soon
 
 from sipcore.aio import Limits, Listen
 from sipcore.flow import Flow, Transport
@@ -165,6 +165,24 @@ async def test_a_connection_of_an_earlier_life_is_gone(side):
     server.send(flow)
     assert server.failed.empty()  # never from inside send
     assert await server.hears_of_failure() == (flow, "the connection is gone")
+
+
+async def test_the_number_of_another_connection_does_not_lead_there(side):
+    caller, callee = await side(TCP), await side(TCP)
+    caller.send(caller.flow_to(Transport.TCP, callee.at()))
+    _, flow = await callee.gets()
+    restored = callee.flow_to(Transport.TCP, ("192.0.2.1", 5060), connection=flow.connection)
+    callee.send(restored)
+    assert await callee.hears_of_failure() == (restored, "the connection is gone")
+
+
+async def test_messages_keep_their_order_whatever_the_state_of_the_connection(side):
+    caller, callee = await side(TCP, limits=Limits(waiting_messages=1_000)), await side(TCP)
+    flow = caller.flow_to(Transport.TCP, callee.at())
+    for number in range(500):  # one in each turn of the loop, while the connection comes to stand
+        caller.send(flow, numbered(number))
+        await a_turn()
+    assert [(await callee.gets())[0] for _ in range(500)] == [numbered(number) for number in range(500)]
 
 
 async def test_what_waits_for_a_connection_is_bounded(side):

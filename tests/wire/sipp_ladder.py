@@ -6,6 +6,7 @@ A Ladder writes the XML; `sipp_runner.py` runs it. Text is SIPp's own where a ca
 
 from __future__ import annotations
 
+import re
 from typing import Self
 from xml.sax.saxutils import quoteattr
 
@@ -72,15 +73,17 @@ class Ladder:
         self._branch = 0
         self._invite = ""
         self._invite_branch = ""
+        self._invite_target = ""
+        self._invite_to = ""
         self._local = f"<sip:{me.number}@{me.realm}>;tag={TAG}"
         self._peer = ""
         self._target = ""
-        self._variables = {"peer", "callee"}
 
     def xml(self) -> str:
         """The scenario, ready for `sipp -sf`."""
-        reference = f'<Reference variables="{",".join(sorted(self._variables))}"/>'
         rungs = "\n".join(self._rungs)
+        assigned = sorted(set(re.findall(r'assign_to="(\w+)"', rungs)))
+        reference = f'<Reference variables="{",".join(assigned)}"/>' if assigned else ""
         head = '<?xml version="1.0" encoding="UTF-8"?>'
         return f'{head}\n<scenario name="ladder">\n{rungs}\n{reference}\n</scenario>\n'
 
@@ -146,6 +149,7 @@ class Ladder:
         branch = BRANCH.format(self._branch)
         if method == "INVITE":
             self._invite, self._invite_branch = str(self._cseq), branch
+            self._invite_target, self._invite_to = self._target, self._peer
         self._request(method, branch, f"{self._cseq}", headers, sdp or body, content_type)
         return self.receive(100, optional=True) if method == "INVITE" else self
 
@@ -156,14 +160,18 @@ class Ladder:
 
     def ack_failure(self) -> Self:
         """The ACK of a 300-699: the INVITE's branch and target (RFC 3261 17.1.1.3), To as in the answer."""
-        target, peer = self._first_target(), self._peer
-        self._peer = "[$callee]"
-        self._request("ACK", self._invite_branch, self._invite, (), "", "", target=target)
-        self._peer = peer
-        return self
+        return self._about_invite("ACK", "[$callee]", ())
 
     def cancel(self, *headers: str) -> Self:
-        return self._request("CANCEL", self._invite_branch, self._invite, headers, "", "")
+        """CANCEL is the INVITE's twin: same branch, target, To and number (RFC 3261 9.1)."""
+        return self._about_invite("CANCEL", self._invite_to, headers)
+
+    def _about_invite(self, method: str, to: str, headers: Headers) -> Self:
+        now = self._target, self._peer
+        self._target, self._peer = self._invite_target, to
+        self._request(method, self._invite_branch, self._invite, headers, "", "")
+        self._target, self._peer = now
+        return self
 
     def prack(self) -> Self:
         """Acknowledge the reliable provisional response that was received last (RFC 3262)."""
@@ -173,9 +181,6 @@ class Ladder:
         """Hang up; the 200 is received."""
         return self.request("BYE", headers=headers).receive(200, dialog=False)
 
-    def _first_target(self) -> str:
-        return self._target
-
     def _request(
         self,
         method: str,
@@ -184,10 +189,9 @@ class Ladder:
         headers: Headers,
         body: str,
         content_type: str,
-        target: str = "",
     ) -> Self:
         lines = [
-            f"{method} {target or self._target} SIP/2.0",
+            f"{method} {self._target} SIP/2.0",
             f"Via: SIP/2.0/{self.me.transport} {self.me.hostport};branch={branch};rport",
             "Max-Forwards: 70",
             f"From: {self._local}",
@@ -259,7 +263,6 @@ class Ladder:
         if isinstance(what, int):
             return self._receive_response(what, optional, auth, dialog)
         via, cseq = f"via{what}", f"cseq{what}"
-        self._variables |= {via, cseq}
         actions = [_header("Via", via), _header("CSeq", cseq)]
         if first:
             actions += [_header("From", "peer"), _header("To", "callee")]
@@ -286,7 +289,6 @@ class Ladder:
 
     def receive_reliable(self, status: int) -> Self:
         """A provisional response with RSeq, which `prack` then acknowledges."""
-        self._variables.add("rseq")
         actions = [_header("To", "peer"), _header("To", "callee"), _header("RSeq", "rseq", needed=True)]
         self._rungs.append(_recv(f'response="{status}" rrs="true"', actions))
         self._peer, self._target = "[$peer]", "[next_url]"

@@ -67,6 +67,10 @@ class Trace(list[SipText]):
     def sent(self, what: int | str) -> list[SipText]:
         return [message for message in self if message.sent and message.what == what]
 
+    def answers(self, method: str, status: int) -> list[SipText]:
+        """The responses of this status to requests of this method."""
+        return [each for each in self.received(status) if each.header("CSeq").endswith(method)]
+
     def got(self, what: int | str) -> SipText:
         """The last such message that came in."""
         found = self.received(what)

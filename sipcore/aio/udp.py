@@ -173,7 +173,7 @@ class UdpSocket:
             try:
                 data, peer = recvfrom(LARGEST)
             except BlockingIOError:
-                self._counters.datagrams += count
+                self._read_to_the_end(count)
                 return
             except OSError:
                 self._read_errors()
@@ -193,7 +193,7 @@ class UdpSocket:
             try:
                 data, ancillary, _, peer = recvmsg(LARGEST, 64)
             except BlockingIOError:
-                self._counters.datagrams += count
+                self._read_to_the_end(count)
                 return
             except OSError:
                 self._read_errors()
@@ -205,6 +205,11 @@ class UdpSocket:
             else:
                 self._keep_alive(data, flow)
         self._counters.datagrams += DATAGRAMS_A_WAKE
+
+    def _read_to_the_end(self, count: int) -> None:
+        self._counters.datagrams += count
+        if not count:
+            self._read_errors()  # what else woke us: an error that no call brings up would do so for ever
 
     def _keep_alive(self, data: bytes, flow: Flow) -> None:
         """Nothing, CRLFs, STUN: no business of the stack. A message after leading CRLFs is (RFC 3261 7.5)."""

@@ -2,6 +2,7 @@
 
 import asyncio
 import itertools
+import select
 import socket
 import struct
 
@@ -113,6 +114,15 @@ async def test_icmp_errors_that_wait_do_not_swallow_what_is_sent_next(side, phon
         server.send(server.flow_to(Transport.UDP, nobody))
         server.send(server.flow_to(Transport.UDP, phone.getsockname()))
     assert [(await hears(phone))[0] for _ in range(20)] == [OPTIONS] * 20
+
+
+async def test_a_message_too_long_for_a_datagram_fails_and_does_not_keep_the_loop_busy(side, phone):
+    server = await side(UDP)
+    flow = server.flow_to(Transport.UDP, phone.getsockname())
+    server.send(flow, b"x" * 65_520)
+    assert await server.hears_of_failure() == (flow, "Message too long")
+    (listener,) = server.transports._udp
+    await eventually(lambda: select.select([listener._epoll], [], [], 0) == ([], [], []))
 
 
 @pytest.mark.parametrize(

@@ -9,8 +9,9 @@ from jackfield.phone.call import Call
 from jackfield.phone.events import Account
 from jackfield.phone.ladder import Ladder
 from jackfield.phone.listening import Digit, Heard
-from jackfield.phone.phone import Answers, Phone, Redirects, Rejects, Rings
+from jackfield.phone.phone import Phone
 from jackfield.phone.sdp import EVENTS, G722, OPUS, PCMA, PCMU, Codec
+from jackfield.phone.shell import Answers, Redirects, Rejects, Rings
 from jackfield.phone.sound import SILENCE, Tone, tone
 from jackfield.phone.transaction import Timers
 from jackfield.phone.transport import StreamTransport, Transport, UdpTransport

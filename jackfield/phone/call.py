@@ -11,7 +11,7 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING, TypeVar
 
 from jackfield.phone import events, sound
-from jackfield.phone.leg import Leg, State
+from jackfield.phone.leg import Leg
 from jackfield.phone.listening import Digit, Ear, Heard
 from jackfield.phone.message import Message
 from jackfield.phone.negotiation import Media
@@ -287,6 +287,3 @@ class Call:
 
     async def _until(self, what: str, holds: Callable[[], T | None], within_s: float) -> T:
         return await self.phone.until(what, holds, within_s, lambda: self.story + f"; heard: {self.heard}")
-
-
-__all__ = ["Call", "State"]

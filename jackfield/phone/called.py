@@ -12,6 +12,7 @@ from jackfield.phone.events import Invited, Progress, Refuse
 from jackfield.phone.message import Message, read_params
 from jackfield.phone.negotiation import NoCommonCodec
 from jackfield.phone.sdp import Unusable
+from jackfield.phone.state import State
 from jackfield.phone.transaction import Resender, ServerTransaction
 
 if TYPE_CHECKING:
@@ -36,8 +37,6 @@ class Called:
     @property
     def has_accepted(self) -> bool:
         """Our 200 is out or decided on, and its ACK not here."""
-        from jackfield.phone.leg import State
-
         out = self._transaction is not None and 200 <= self._transaction.status < 300
         return self._leg.state is State.RINGING and (out or self._accept_after_prack)
 
@@ -83,7 +82,7 @@ class Called:
     def progress(self, wish: Progress) -> None:
         """Send a 101-199, reliably when asked and possible, always when the caller requires it."""
         leg, agent = self._leg, self._leg.agent
-        if not self._is_open():
+        if not self.is_open:
             return
         required = "100rel" in self._invite.options("require")
         can = required or "100rel" in self._invite.options("supported")
@@ -120,7 +119,7 @@ class Called:
     def accept(self) -> None:
         """200, after the PRACK that is still due when SDP hangs on it (RFC 3262 3)."""
         leg, agent = self._leg, self._leg.agent
-        if not self._is_open():
+        if not self.is_open:
             return
         if self._unacked is not None:
             self._accept_after_prack = True
@@ -138,12 +137,12 @@ class Called:
         assert self._transaction is not None
         data = self._respond(200, fields, body)
         leg.media_may_have_changed()
-        leg.resend_until_ack(data, self._transaction, offered=offered)
+        leg.accepted.resend(data, self._transaction, offered=offered)
         if self._replaces is not None and self._replaces in agent.legs:
             agent.legs[self._replaces].hang_up()
 
     def refuse(self, wish: Refuse) -> None:
-        if self._is_open():
+        if self.is_open:
             self.answer_with(wish.status, wish.reason, wish.fields)
             self._leg.end(f"we refused with {wish.status}")
 
@@ -154,10 +153,10 @@ class Called:
 
     def cancelled(self, cancel: Message, transaction: ServerTransaction) -> None:
         leg, agent = self._leg, self._leg.agent
-        if self._is_open() and agent.account.crosses_cancel:
+        if self.is_open and agent.account.crosses_cancel:
             self.accept()
         agent.respond(transaction, 200, tag=leg.dialog.local_tag)
-        if self._is_open():
+        if self.is_open:
             self.answer_with(487)
             leg.end("the caller gave up", cancel)
 
@@ -211,7 +210,8 @@ class Called:
         elif resender.due(agent.now):
             agent.transmit(data, agent.back(self._transaction))
 
-    def _is_open(self) -> bool:
+    @property
+    def is_open(self) -> bool:
         """Can the INVITE still be answered?"""
         return self._transaction is not None and self._transaction.status < 200
 

@@ -10,6 +10,7 @@ from jackfield.phone.events import Dial, Fields, Progressed
 from jackfield.phone.message import Message
 from jackfield.phone.negotiation import NoCommonCodec
 from jackfield.phone.sdp import Unusable
+from jackfield.phone.state import State
 
 if TYPE_CHECKING:
     from jackfield.phone.leg import Leg
@@ -134,8 +135,6 @@ class Calling:
         leg.media_may_have_changed()
 
     def _replied(self, response: Message | None) -> None:
-        from jackfield.phone.leg import State
-
         leg = self._leg
         if response is None:
             leg.fail(408, None)

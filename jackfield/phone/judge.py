@@ -65,6 +65,29 @@ def faults_of_response(request: Message, response: Message) -> Iterator[str]:
     yield from _faults_of_body(response)
 
 
+def faults_of_refusal_ack(ack: Message, invite: Message, response: bytes) -> Iterator[str]:
+    """The ACK of a 300-699 is made of the INVITE and that response (RFC 3261 17.1.1.3)."""
+    if ack.uri != invite.uri:
+        yield "the ACK of a refusal: Request-URI is not the INVITE's (RFC 3261 17.1.1.3)"
+    if ack.cseq.number != invite.cseq.number:
+        yield f"the ACK has CSeq {ack.cseq.number}, the INVITE {invite.cseq.number} (RFC 3261 17.1.1.3)"
+    if ack.get("from") != invite.get("from") or ack.call_id != invite.call_id:
+        yield "the ACK of a refusal: From or Call-ID is not the INVITE's (RFC 3261 17.1.1.3)"
+    if not ack.to.tag or f"tag={ack.to.tag}".encode() not in response:
+        yield "the ACK of a refusal: To is not the response's (RFC 3261 17.1.1.3)"
+    if ack.all("route") != invite.all("route"):
+        yield "the ACK of a refusal: Route is not the INVITE's (RFC 3261 17.1.1.3)"
+
+
+def faults_of_cancel(cancel: Message, invite: Message) -> Iterator[str]:
+    """A CANCEL repeats its INVITE (RFC 3261 9.1)."""
+    for name in ("from", "to", "call-id"):
+        if cancel.get(name) != invite.get(name):
+            yield f"CANCEL: {name} is not the INVITE's (RFC 3261 9.1)"
+    if cancel.uri != invite.uri or cancel.cseq.number != invite.cseq.number:
+        yield "CANCEL: Request-URI or CSeq is not the INVITE's (RFC 3261 9.1)"
+
+
 def _faults_of_vias(request: Message, response: Message, what: str) -> Iterator[str]:
     if len(response.all("via")) != 1:
         yield f"{what} with {len(response.all('via'))} Via values, one was sent (RFC 3261 8.2.6.2)"

@@ -96,7 +96,7 @@ class SessionTimer:
         leg = self._leg
         negotiation = leg.negotiation
         update = "update" in leg.peer_allows
-        leg.change(
+        leg.changing.offer(
             Change(
                 leg.id,
                 NO_ASK,

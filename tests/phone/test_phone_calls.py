@@ -323,3 +323,11 @@ def test_the_phone_imports_nothing_of_the_server() -> None:
             found |= {name.partition(".")[0] for name in names}
     assert not found & {"sipcore", "media", "pbx", "conf"}
     assert {name for name in found if name == "jackfield"} == {"jackfield"}
+
+
+async def test_a_deaf_phone_is_rung_until_timer_b(street: Street) -> None:
+    alice, bob = street.phone("101"), street.phone("102")
+    bob.is_deaf = True
+    await alice.dials(bob)
+    assert await alice.fails(within_s=40) == 408
+    assert bob.calls == []

@@ -110,7 +110,7 @@ def _find(config: Path | None) -> Path | None:
     named = config or (Path(os.environ[CONFIG_VARIABLE]) if os.environ.get(CONFIG_VARIABLE) else None)
     if named is None:
         return Path(FILE_NAME) if Path(FILE_NAME).is_file() else None
-    if not named.is_file():
+    if named.is_dir() or not named.exists():
         said = "--config" if config else CONFIG_VARIABLE
         raise SettingsError(
             said, f"there is no file {named}", "Name an existing file, or leave it out for the defaults."

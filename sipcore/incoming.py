@@ -182,6 +182,14 @@ class Incoming:
         core.respond(invited.transaction, invited.head, event.status, event.reason, lines, event.body)
         self._endings.settle(usage)
 
+    def hang_up(self, usage: Usage) -> None:
+        """The call layer has answered, but the 2xx still waits for a PRACK: the call is refused after all."""
+        invited = usage.invited
+        if invited is None or invited.reliable is None or invited.reliable.held is None:
+            raise Misuse("an incoming call that is not answered is rejected, not hung up")
+        self._core.respond(invited.transaction, invited.head, 480, lines=self._core.server_line)
+        self._endings.end(usage, EndedBy.OUR_BYE, bye=False)
+
     def _invited(self, usage: Usage) -> Invited:
         invited = usage.invited
         if invited is None or (invited.reliable is not None and invited.reliable.held is not None):

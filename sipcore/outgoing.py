@@ -79,7 +79,7 @@ class Outgoing:
         self._requests.send(sending, event.flow)
 
     def _supported(self, event: Invite) -> str:
-        """No 100rel without a body: a reliable response might bring the offer and want its PRACK to answer."""
+        """No 100rel without a body: a reliable response might bring the offer, for its PRACK to answer."""
         unsaid = set() if event.body else {"100rel"}
         if not event.session_expires_s:
             unsaid.add("timer")

@@ -49,10 +49,10 @@ from sipcore.hops import reply_flow, second_reply_port
 from sipcore.identifiers import RandomSource
 from sipcore.incoming import Incoming
 from sipcore.memo import read_memo, write_memo
-from sipcore.message import Request, Response
+from sipcore.message import Request
 from sipcore.outgoing import Outgoing
 from sipcore.outside import Outside
-from sipcore.parser import check, parse
+from sipcore.parser import check, parse, refusal
 from sipcore.requests import Requests
 from sipcore.screening import Refusal, Screening
 from sipcore.sessions import Sessions
@@ -242,19 +242,16 @@ class Stack:
     # ------------------------------------------------------------ from the wire
 
     def _received(self, event: Received) -> None:
-        flow = event.flow
+        flow, message = event.flow, None
         try:
             message = parse(event.data)
             check(message)
             if isinstance(message, Request):
                 self._request(message, flow)
             else:
-                self._response(message, flow)
+                self._requests.response(message, flow)
         except PeerFault as fault:
-            self._refuse_fault(fault, flow)
-
-    def _response(self, response: Response, flow: Flow) -> None:
-        self._requests.response(response, flow)
+            self._refuse_fault(fault if message is None else refusal(message, fault), flow)
 
     def _request(self, request: Request, flow: Flow) -> None:
         core, via, method = self._core, request.via, request.method
@@ -275,9 +272,9 @@ class Stack:
         core, invite = self._core, request.method == "INVITE"
         to_tag, from_tag, call_id = request.to.tag, request.from_.tag, request.call_id
         merge_key = "" if to_tag else f"{call_id} {from_tag} {request.cseq.number} {request.method}"
-        refusal = self._refusal(request, to_tag, merge_key)
-        if refusal is not None:
-            self._refuse(request, via, flow, refusal)
+        refused = self._refusal(request, to_tag, merge_key)
+        if refused is not None:
+            self._refuse(request, via, flow, refused)
             return
         found = core.find(call_id, to_tag, from_tag) if to_tag else None
         if found is None and (to_tag or request.method in _INSIDE_ONLY):
@@ -353,13 +350,13 @@ class Stack:
         self._shed_debt -= 1
         return True
 
-    def _refuse(self, request: Request, via: Via, flow: Flow, refusal: Refusal) -> None:
+    def _refuse(self, request: Request, via: Via, flow: Flow, refused: Refusal) -> None:
         core = self._core
         tag = "" if request.to.tag else core.ids.derived_tag(via.branch, request.call_id)
         head = response_head(request, via, flow, tag)
-        wire = write_response(head, refusal.status, "", f"{core.server_line}{refusal.lines}", b"")
+        wire = write_response(head, refused.status, "", f"{core.server_line}{refused.lines}", b"")
         core.transmit(reply_flow(via, flow), wire)
-        core.broke(flow, refusal.status, refusal.rule)
+        core.broke(flow, refused.status, refused.rule)
 
     def _refuse_fault(self, fault: PeerFault, flow: Flow) -> None:
         """A request that could not be read as far as it had to be: answered where an answer is due."""
@@ -467,7 +464,7 @@ class Stack:
                 usage.leave_headers = event.headers
                 self._endings.leave(usage)
             case Phase.INVITED:
-                raise Misuse("an incoming call that is not answered is rejected, not hung up")
+                self._incoming.hang_up(usage)
             case Phase.LEAVING | Phase.CANCELLED | Phase.OVER:
                 pass
 

@@ -149,7 +149,7 @@ class Far:
         self.contact = f"<sip:{name}@{flow.remote[0]}:5060>"
         self.uri = "sip:server@192.0.2.1:5060"
         self.headers = "Allow: INVITE, ACK, BYE, CANCEL, UPDATE, PRACK, INFO\r\nSupported: timer, 100rel\r\n"
-        self.invite_branch = ""
+        self.invite_branch, self.invite_cseq = "", 1
         self._read = 0
 
     def request(
@@ -164,15 +164,15 @@ class Far:
         uri: str = "",
         without: str = "",
     ) -> bytes:
-        """A request as text. CANCEL and ACK take the latest number unless `cseq` says otherwise."""
+        """A request as text. CANCEL and ACK take that of the last INVITE unless `cseq` says otherwise."""
         self._learn()
         if cseq is None:
             self.cseq += method not in ("ACK", "CANCEL")
-            cseq = self.cseq
+            cseq = self.invite_cseq if method in ("ACK", "CANCEL") else self.cseq
         self.branches += 1
         branch = branch or f"z9hG4bK{self.name}{self.branches}"
         if method == "INVITE":
-            self.invite_branch = branch
+            self.invite_branch, self.invite_cseq = branch, cseq
         tag = self.remote_tag if to_tag is None else to_tag
         lines = [
             f"{method} {uri or self.uri} SIP/2.0",

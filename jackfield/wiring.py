@@ -5,13 +5,12 @@ Only the entry point and the tests import this module.
 
 from __future__ import annotations
 
-from sipcore.stack import Stack
-
 from conf.settings import Settings
 from conf.snapshot import Snapshot
 from jackfield.engine import Engine, Outside
 from pbx.board import CallSettings
 from pbx.doorman import Doorman
+from pbx.headers import Passing
 from pbx.ports import PortNumbers
 from pbx.registrations import Registrations
 from pbx.switchboard import Hosts, Switchboard
@@ -21,6 +20,7 @@ from sipcore.flow import Transport
 from sipcore.identifiers import RandomSource
 from sipcore.registrar import Limits as RegistrarLimits
 from sipcore.settings import Local, StackSettings
+from sipcore.stack import Stack
 from sipcore.timers import Timers
 
 
@@ -45,7 +45,7 @@ def call_settings(settings: Settings) -> CallSettings:
     """What calls are told of the operator's settings."""
     calls = settings.calls
     return CallSettings(
-        pass_headers=calls.pass_headers,
+        passing=Passing(calls.pass_headers),
         session_expires_s=calls.session_expires_s,
         max_calls=settings.limits.max_calls,
         pass_hold=calls.hold == "pass",

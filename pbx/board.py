@@ -10,6 +10,7 @@ import msgspec
 from conf.snapshot import Snapshot, TenantId
 from media import messages as media
 from pbx.api import CallEvent, CallId, LegId
+from pbx.headers import Passing
 from pbx.ports import PortNumbers
 from sipcore import events as sip
 from sipcore.flow import Flow
@@ -87,7 +88,7 @@ OWN_CODECS = (
 class CallSettings(msgspec.Struct, frozen=True, kw_only=True):
     """What the operator set for all calls."""
 
-    pass_headers: tuple[str, ...] = ("Subject", "Priority", "Alert-Info", "Call-Info", "User-to-User")
+    passing: Passing = Passing(("Subject", "Priority", "Alert-Info", "Call-Info", "User-to-User"))
     """header fields that cross from leg to leg unchanged"""
     session_expires_s: int = 1800
     own_codecs: tuple[Codec, ...] = OWN_CODECS

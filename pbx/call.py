@@ -13,7 +13,7 @@ from media import messages as media
 from pbx import api, reoffer, ringing, transfer
 from pbx.api import CallId, EndCause, LegId, Party
 from pbx.board import AppNews, Board, StartApp, Target
-from pbx.headers import passed_on, reason_fields, reason_header
+from pbx.headers import Passing, reason_fields, reason_header
 from pbx.leg import Leg, LegState
 from pbx.plan import Plan, Refuse, RingExtension, RingUri, RunApp
 from pbx.routing import Attempt, decide
@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from conf.snapshot import Snapshot, TenantId
 
 NO_ANSWER_SDP = reason_header("SIP", 488, "No usable SDP answer")
+PASSED_INSIDE = Passing(("Info-Package", "Content-Disposition"))
 OFFERS = frozenset({"INVITE", "UPDATE"})
 PASSED_TO_THE_OTHER = frozenset({"INFO", "MESSAGE"})
 CAUSE_OF_END = {
@@ -101,7 +102,7 @@ class Call:
         """Open the caller's leg and set out on the plan for its number."""
         request = invite.request
         caller = self.open_leg(board, invite, self.attempt.caller)
-        self.leg_headers = passed_on(request, board.settings.pass_headers)
+        self.leg_headers = board.settings.passing.of(request)
         self.max_forwards = (70 if request.max_forwards is None else request.max_forwards) - 1
         board.tell(api.CallStarted(self.id, now, caller.party, self.attempt.dialled, request.call_id))
         if self.hear_offer(board, caller, request, now):
@@ -209,7 +210,7 @@ class Call:
                 dialog=other.id,
                 request=request,
                 method=message.method,
-                headers=passed_on(message, ("Info-Package", "Content-Disposition")),
+                headers=PASSED_INSIDE.of(message),
                 body=message.body,
                 content_type=message.get("Content-Type") or "",
             )

@@ -5,20 +5,35 @@ from __future__ import annotations
 from collections.abc import Iterable
 
 from pbx.api import Party
+from sipcore.fieldnames import key_of
 from sipcore.headers import quote
 from sipcore.message import Message
 
 Field = tuple[str, str]
 
 
-def passed_on(message: Message, names: Iterable[str]) -> tuple[Field, ...]:
-    """The fields of these names, in the order of `names`, values byte for byte as they came."""
-    found: list[Field] = []
-    for name in names:
-        value = message.get(name)
-        if value is not None:
-            found.extend((name, each) for each in message.get_all(name))
-    return tuple(found)
+class Passing:
+    """Which fields cross from leg to leg: by name, or all that begin as "X-*" says."""
+
+    __slots__ = ("_beginnings", "_names")
+
+    def __init__(self, names: Iterable[str]) -> None:
+        keys = [key_of(name) for name in names]
+        self._names = frozenset(key for key in keys if not key.endswith("*"))
+        self._beginnings = tuple(key[:-1] for key in keys if key.endswith("*"))
+
+    def of(self, message: Message) -> tuple[Field, ...]:
+        """The fields that pass, in their order, values byte for byte as they came."""
+        keys = message.keys()
+        if self._names.isdisjoint(keys) and not any(map(self._begins, keys)):
+            return ()
+        return tuple([field for field in message.fields() if self._passes(key_of(field[0]))])
+
+    def _passes(self, key: str) -> bool:
+        return key in self._names or self._begins(key)
+
+    def _begins(self, key: str) -> bool:
+        return key.startswith(self._beginnings)
 
 
 def reason_header(protocol: str, cause: int, text: str) -> Field:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from pbx.doorman import Challenge, Doorman, Known, Refused
-from pbx.headers import name_addr, passed_on
+from pbx.headers import name_addr
 from sipcore import events as sip
 from sipcore.faults import PeerFault
 from sipcore.uri import parse_uri
@@ -105,7 +105,7 @@ class Requests:
                 to=f"<sip:{number}@{known.tenant.realm}>",
                 flow=target.flow,
                 route=target.route,
-                headers=passed_on(request, board.settings.pass_headers),
+                headers=board.settings.passing.of(request),
                 body=request.body,
                 content_type=request.get("Content-Type") or "text/plain",
                 max_forwards=70 if request.max_forwards is None else request.max_forwards - 1,

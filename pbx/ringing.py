@@ -9,16 +9,15 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
-from sipcore.causes import best, between_legs
-
 from pbx import api, transfer
 from pbx.api import EndCause, LegId, Party
 from pbx.board import Board, Target
-from pbx.headers import name_addr, passed_on, reason_header
+from pbx.headers import name_addr, reason_header
 from pbx.leg import Leg, LegState
 from pbx.plan import Plan
 from pbx.sound import LegSound, NoPortsLeft
 from sipcore import events as sip
+from sipcore.causes import best, between_legs
 from sipcore.faults import PeerFault
 from sipcore.message import Response
 from sipcore.sdp import parse_sdp
@@ -135,7 +134,7 @@ def progressed(call: Call, board: Board, leg: Leg, response: Response, now: floa
         transfer.target_rings(call, board, response.status)
         return
     body = _early_sound(call, board, ringing, caller, leg, response, now)
-    headers = passed_on(response, board.settings.pass_headers)
+    headers = board.settings.passing.of(response)
     board.send(
         sip.Progress(
             dialog=caller.id, status=response.status, reason=response.reason, headers=headers, body=body
@@ -199,7 +198,7 @@ def _answer_caller(
         call.refuse(board, caller, 503, "No Media Ports Left", EndCause.FAILED, now)
         return
     call.connect(board, caller, callee, now)
-    call.answer_leg(board, caller, body, now, passed_on(response, board.settings.pass_headers))
+    call.answer_leg(board, caller, body, now, board.settings.passing.of(response))
 
 
 def failed(call: Call, board: Board, leg: Leg, status: int, now: float) -> None:

@@ -10,7 +10,7 @@ bytes is `sipcore/parser.py`.
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, KeysView
 from typing import Self
 
 from sipcore.faults import Misuse, PeerFault
@@ -218,6 +218,10 @@ class Message:
         if key not in LISTS:
             return values
         return [element for value in values for element in split_list(value)]
+
+    def keys(self) -> KeysView[str]:
+        """The names of the fields that are there: lower case, compact forms written out."""
+        return (self._index() if self._first is None else self._first).keys()
 
     def fields(self) -> list[tuple[str, str]]:
         """All header fields as they came (name as written, value unfolded), in order."""

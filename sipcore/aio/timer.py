@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import math
 from collections.abc import Callable
 from time import monotonic
 
@@ -33,9 +34,10 @@ class EarliestTimer:
         if self._handle is not None:
             self._handle.cancel()
         self._armed_for = deadline
-        # uvloop counts whole milliseconds: without the extra one it would come a little early, find
-        # nothing due, and be armed again for the rest of the millisecond.
-        self._handle = self._loop.call_later(max(0.0, deadline - monotonic()) + _CLOSE_ENOUGH_S, self._fire)
+        # uvloop counts whole milliseconds, from a clock that it has cut to whole ones: rounded up and with
+        # one more it is never early, which would find nothing due and be armed again for the rest.
+        wait_ms = math.ceil(max(0.0, deadline - monotonic()) * 1000.0) + 1
+        self._handle = self._loop.call_later(wait_ms / 1000.0, self._fire)
 
     def cancel(self) -> None:
         """No call any more until it is armed again."""

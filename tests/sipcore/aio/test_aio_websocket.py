@@ -209,6 +209,7 @@ async def test_a_handshake_that_is_none_is_counted_and_not_logged(side, garbage,
         masked(Opcode.CONT, OPTIONS),
         masked(Opcode.TEXT, b"a", fin=False) + masked(Opcode.TEXT, b"b"),
     ],
+    ids=["noise", "not masked", "continues nothing", "begins inside another"],
 )
 async def test_broken_frames_end_the_connection(side, frames):
     server = await side(WS)

@@ -1,376 +1,58 @@
-"""`jackfield try`: two built-in phones register, call each other, and say what they heard.
+"""`jackfield try`: the newcomer's proof that the house works, and the operator's health check.
 
-The newcomer's proof that the house works, and the operator's health check. The phones cross real
-sockets and share no code with the server. Every check says in one sentence what it saw; a failed one
-also what that means and where to look. The phones themselves are in `jackfield/phone/`.
+Only the command: its arguments, or the demonstration's phones from the settings. What is tried is in
+`jackfield/phone/trial.py`, how it is told in `jackfield/phone/telling.py`.
 """
 
 from __future__ import annotations
 
 import argparse
 import asyncio
-import json
+import ipaddress
+import socket
 import sys
 import tomllib
-from collections.abc import AsyncIterator, Callable, Sequence
-from contextlib import asynccontextmanager
-from dataclasses import asdict, dataclass, field
+from collections.abc import Sequence
 from pathlib import Path
 
 from rich.console import Console
 
-from jackfield.phone import (
-    Call,
-    Heard,
-    Ladder,
-    NotAsTold,
-    Phone,
-    StreamTransport,
-    Timers,
-    Transport,
-    UdpTransport,
-    tone,
-)
+from jackfield.phone.telling import JsonTelling, Telling
+from jackfield.phone.trial import Account, Trial
 
 OK, FAILED = 0, 1
-LONGEST_S = 14.0
-CALLER_TONE, CALLEE_TONE = tone(440), tone(660)
-DIGITS_OUT, DIGITS_BACK = "159#", "*0"
-TICK_WAIT_S = 1.3
-"""a little more than the second between two ticks, by which the delay is measured"""
-LISTEN = "Is a firewall between, or is another program using the ports of [media] in the settings?"
-LOG = "The server's log says what it did with the call."
-
-
-@dataclass(frozen=True, slots=True)
-class Account:
-    number: str
-    password: str
-
-
-@dataclass(slots=True)
-class Check:
-    """One thing that was tried. `ok` None: not tried, because an earlier one failed."""
-
-    name: str
-    ok: bool | None = None
-    saw: str = ""
-    advice: str = ""
-
-
-@dataclass(slots=True)
-class Verdict:
-    checks: list[Check] = field(default_factory=list)
-    heard: dict[str, Heard] = field(default_factory=dict)
-    ladder: Ladder = field(default_factory=Ladder)
-
-    @property
-    def ok(self) -> bool:
-        return bool(self.checks) and all(check.ok for check in self.checks)
-
-
-class Failure(Exception):
-    """A check failed: what was seen, and what that means."""
-
-    def __init__(self, saw: str, advice: str) -> None:
-        super().__init__(saw)
-        self.saw = saw
-        self.advice = advice
-
-
-STEPS = (
-    "the caller registers",
-    "the callee registers",
-    "the call rings",
-    "the call is answered",
-    "the callee hears the caller",
-    "the caller hears the callee",
-    "digits arrive",
-    "hold is silent",
-    "resume brings the sound back",
-    "sound was whole",
-    "hanging up ends both sides",
-    "both un-register",
-    "the server keeps to the RFCs",
-)
-
-
-class Trial:
-    """One run. `verdict` fills up while it goes on; `told` is called after each check."""
-
-    def __init__(
-        self,
-        server: tuple[str, int],
-        caller: Account,
-        callee: Account,
-        *,
-        domain: str = "",
-        transport: str = "udp",
-        carrier: Callable[[], Transport] | None = None,
-    ) -> None:
-        self.verdict = Verdict([Check(name) for name in STEPS])
-        self._server = server
-        self._where = f"{transport} {server[0]}:{server[1]}"
-        self._domain = domain
-        self._carrier = carrier or _real_sockets(server, transport)
-        self._caller, self._callee = caller, callee
-        self._step = 0
-
-    async def run(self, told: Telling) -> Verdict:
-        """Go through the steps until one fails; never raises for what the server does."""
-        told.begin(f"Phones {self._caller.number} and {self._callee.number} try {self._where}:")
-        try:
-            async with asyncio.timeout(LONGEST_S), self._phones() as (caller, callee):
-                await self._story(caller, callee, told)
-        except Failure as failure:
-            self._note(False, failure.saw, failure.advice, told)
-        except NotAsTold as fault:
-            self._note(False, str(fault).partition("\n")[0], LOG, told)
-        except TimeoutError:
-            self._note(
-                False, f"it took longer than {LONGEST_S:.0f} s", "The server is slow or overloaded.", told
-            )
-        return self.verdict
-
-    @asynccontextmanager
-    async def _phones(self) -> AsyncIterator[tuple[Phone, Phone]]:
-        ladder = self.verdict.ladder
-        ladder.name(self._server, "server")
-        phones = [self._phone(account, ladder) for account in (self._caller, self._callee)]
-        try:
-            yield phones[0], phones[1]
-        finally:
-            for phone in phones:
-                if phone.calls:
-                    self.verdict.heard[phone.number] = phone.calls[-1].heard
-                phone.close()
-
-    def _phone(self, account: Account, ladder: Ladder) -> Phone:
-        return Phone(
-            account.number,
-            account.password,
-            self._server,
-            transport=self._carrier(),
-            ladder=ladder,
-            domain=self._domain,
-            timers=Timers(t1=0.25),
-        )
-
-    async def _story(self, caller: Phone, callee: Phone, told: Telling) -> None:
-        caller.speaks(CALLER_TONE)
-        callee.speaks(CALLEE_TONE)
-        for phone in (caller, callee):
-            self._note(True, await self._registers(phone), "", told)
-        out, back = await self._calls(caller, callee, told)
-        await self._hears(back, CALLER_TONE, told)
-        await self._hears(out, CALLEE_TONE, told)
-        await self._presses(out, back, told)
-        await self._holds(out, back, told)
-        self._sound_was_whole(out, back, told)
-        await back.hangs_up()
-        self._note(True, f"the caller's phone says: {await out.ends()}", "", told)
-        for phone in (caller, callee):
-            await phone.unregisters()
-        self._note(True, "their bindings are gone", "", told)
-        self._complaints(caller, callee, told)
-
-    # ------------------------------------------------------------ the steps
-
-    async def _registers(self, phone: Phone) -> str:
-        try:
-            status = await phone.tries_to_register(120, within_s=4)
-        except NotAsTold:
-            status = 408
-        number = phone.number
-        if status == 200:
-            return f"{number} is registered for {phone.agent.registration.granted_s} s"
-        if status == 408:
-            raise Failure(
-                f"nobody answers at {self._where}",
-                "Is Jackfield running there (`jackfield run`), is this the address it listens on "
-                "([sip] listen in the settings), and does a firewall let it through?",
-            )
-        if status in (401, 403, 407):
-            raise Failure(
-                f"{status}: the server refuses {number}'s password",
-                "Check the password of this extension (`jackfield extension set-password`), and the domain.",
-            )
-        if status == 404:
-            raise Failure(
-                f"404: the server does not know {number}",
-                "Does this extension exist (`jackfield extension list`), and is the domain its tenant's?",
-            )
-        raise Failure(f"{status} to REGISTER", "The server's log says why it refused.")
-
-    async def _calls(self, caller: Phone, callee: Phone, told: Telling) -> tuple[Call, Call]:
-        out = await caller.dials(callee.number)
-        await caller.waits.until(lambda: out.is_over or any(not c.is_over for c in callee.calls), 4)
-        if out.failed_with is not None:
-            raise Failure(
-                f"the server refused the call with {out.failed_with}",
-                f"404: it has no route to {callee.number}; 486 or 480: that extension is busy or not "
-                "registered; 488: no codec in common; 503: it is overloaded, or the sound process is away.",
-            )
-        if not callee.calls:
-            raise Failure("the callee's phone does not ring", f"The INVITE did not come through. {LOG}")
-        back = callee.calls[-1]
-        self._note(True, f"{callee.number} rings, called by {_caller_of(back)}", "", told)
-        await back.answers()
-        await out.talks()
-        self._note(
-            True, f"{out.leg.negotiation.media.send.name if out.leg.negotiation.media else '?'}", "", told
-        )
-        return out, back
-
-    async def _hears(self, call: Call, wanted: object, told: Telling) -> None:
-        assert wanted in (CALLER_TONE, CALLEE_TONE)
-        expected = CALLER_TONE if wanted is CALLER_TONE else CALLEE_TONE
-        try:
-            level = await call.hears(expected, within_s=2)
-        except NotAsTold:
-            raise Failure(f"expected {expected}, heard {call.heard}", _why_no_sound(call)) from None
-        await call.phone.waits.until(lambda: call.ear.delay_ms() is not None, TICK_WAIT_S)
-        delay = call.ear.delay_ms()
-        late = "delay unknown" if delay is None else f"{delay:.1f} ms after it was said"
-        self._note(True, f"{expected.frequency_hz} Hz at {level:.1f} dBov, {late}", "", told)
-
-    async def _presses(self, out: Call, back: Call, told: Telling) -> None:
-        for presser, hearer, digits in ((out, back, DIGITS_OUT), (back, out, DIGITS_BACK)):
-            await presser.presses(digits, 60)
-            try:
-                await hearer.hears_digits(digits, within_s=1)
-            except NotAsTold:
-                got = "".join(digit.digit for digit in hearer.ear.digits)
-                raise Failure(
-                    f"pressed {digits}, arrived: {got or 'nothing'}",
-                    "The server must pass telephone-events on (RFC 4733); does the SDP above offer them?",
-                ) from None
-        self._note(True, f"{DIGITS_OUT} and {DIGITS_BACK}", "", told)
-
-    async def _holds(self, out: Call, back: Call, told: Telling) -> None:
-        await out.holds()
-        try:
-            await back.hears_nothing(0.3)
-            await out.hears_nothing(0.2, settles_s=0)
-        except NotAsTold:
-            raise Failure(
-                f"while on hold the callee heard {back.heard}",
-                "The sound must stop when a call is put on hold.",
-            ) from None
-        self._note(True, "nobody hears anything", "", told)
-        await out.resumes()
-        for call, wanted in ((back, CALLER_TONE), (out, CALLEE_TONE)):
-            try:
-                await call.hears(wanted, within_s=2, for_s=0.2)
-            except NotAsTold:
-                raise Failure(f"after the hold: {call.heard}", _why_no_sound(call)) from None
-        self._note(True, "both hear each other again", "", told)
-
-    def _sound_was_whole(self, out: Call, back: Call, told: Telling) -> None:
-        lost = out.heard.lost + back.heard.lost
-        jitter_ms = max(out.heard.jitter_ms, back.heard.jitter_ms)
-        if lost > 2:
-            raise Failure(
-                f"{lost} packets of sound were lost", f"The machine or the network is overloaded. {LISTEN}"
-            )
-        self._note(True, f"{lost} packets lost, jitter at most {jitter_ms:.1f} ms", "", told)
-
-    def _complaints(self, caller: Phone, callee: Phone, told: Telling) -> None:
-        complaints = sorted({*caller.complaints, *callee.complaints})
-        advice = "Please report this with the ladder: it is a bug of the server, or of something between."
-        self._note(
-            not complaints, "; ".join(complaints) or "no complaint", advice if complaints else "", told
-        )
-
-    def _note(self, ok: bool, saw: str, advice: str, told: Telling) -> None:
-        check = self.verdict.checks[self._step]
-        check.ok, check.saw, check.advice = ok, saw, advice
-        self._step += 1
-        told.check(check)
-
-
-class Telling:
-    """How the run is told while it goes on, for people."""
-
-    def __init__(self, console: Console) -> None:
-        self._console = console
-
-    def begin(self, what: str) -> None:
-        self._console.print(what)
-
-    def check(self, check: Check) -> None:
-        mark = {True: "[green]✔[/]", False: "[red]✘[/]", None: "[dim]-[/]"}[check.ok]
-        self._console.print(f" {mark} {check.name}: [dim]{_plain(check.saw)}[/]", soft_wrap=True)
-        if check.advice:
-            self._console.print(f"   {_plain(check.advice)}", style="yellow", soft_wrap=True)
-
-    def end(self, verdict: Verdict) -> None:
-        for check in verdict.checks:
-            if check.ok is None:
-                check.saw = "not tried"
-                self.check(check)
-        self._console.print()
-        if verdict.ladder.rows:
-            self._console.print(verdict.ladder.text(), soft_wrap=True)
-        for number, heard in verdict.heard.items():
-            self._console.print(f"{number} heard: {heard}", highlight=False, soft_wrap=True)
-        result = "[green]All is well.[/]" if verdict.ok else "[red]Something is wrong, see ✘ above.[/]"
-        self._console.print(result)
-
-
-class JsonTelling(Telling):
-    """The same as one JSON object a line: checks, messages, what was heard, the result."""
-
-    def begin(self, what: str) -> None:
-        self._line("trial", {"what": what})
-
-    def check(self, check: Check) -> None:
-        self._line("check", asdict(check))
-
-    def end(self, verdict: Verdict) -> None:
-        for check in verdict.checks:
-            if check.ok is None:
-                self.check(check)
-        began = verdict.ladder.rows[0].at if verdict.ladder.rows else 0.0
-        for row in sorted(verdict.ladder.rows, key=lambda row: row.at):
-            names = verdict.ladder.names
-            first_line = row.data.partition(b"\r\n")[0].decode(errors="replace")
-            ends = {"from": names.get(row.src, str(row.src)), "to": names.get(row.dst, str(row.dst))}
-            self._line("message", {"at_s": round(row.at - began, 6), **ends, "first_line": first_line})
-        for number, heard in verdict.heard.items():
-            self._line("heard", {"number": number, **asdict(heard)})
-        self._line("result", {"ok": verdict.ok})
-
-    def _line(self, kind: str, values: dict[str, object]) -> None:
-        self._console.file.write(json.dumps({"kind": kind, **values}, ensure_ascii=False) + "\n")
-
-
-# ---------------------------------------------------------------- the command
 
 
 def run_trial(args: Sequence[str] = (), *, config: Path | None = None) -> int:
     """Run with these command line arguments; prints, and gives back the exit code: 0 all well, 1 not.
 
     Without `--phone` the demonstration's first two phones are taken, and without `--server` the
-    address that the settings file (`config`) listens on.
+    address that the settings file (`config`) listens on. SettingsError is the caller's to show.
     """
     given = _arguments().parse_args(args)
     console = Console(file=sys.stdout, highlight=False)
     telling = JsonTelling(console) if given.json else Telling(console)
     try:
-        server, domain, phones = _from_settings(config) if _needs_settings(given) else (None, "", ())
+        trial = _trial(given, config)
+        verdict = asyncio.run(trial.run(telling))
     except OSError as error:
-        console.print(f"No phones to try with: {error}. Name two: --phone number:password --phone ...")
+        console.print(f"Nothing was tried: {error}", soft_wrap=True)
         return FAILED
-    accounts = tuple(_account(text) for text in given.phone) or phones
-    address = _address(given.server) if given.server else server
-    if len(accounts) < 2 or address is None:
-        console.print("Two phones are needed: --phone number:password --phone number:password")
-        return FAILED
-    trial = Trial(address, accounts[0], accounts[1], domain=given.domain or domain, transport=given.transport)
-    verdict = asyncio.run(trial.run(telling))
     telling.end(verdict)
     return OK if verdict.ok else FAILED
+
+
+def _trial(given: argparse.Namespace, config: Path | None) -> Trial:
+    """What the arguments and the settings say. Raises OSError when phones or server are missing."""
+    domain = given.domain
+    phones = [_account(text) for text in given.phone]
+    if not phones:
+        demo_domain, phones = _demonstration(config)
+        domain = domain or demo_domain
+    if len(phones) < 2:
+        raise OSError("two phones are needed, --phone number:password --phone number:password")
+    server = _address(given.server) if given.server else _listening(config, given.transport)
+    return Trial(server, phones[0], phones[1], domain=domain, transport=given.transport)
 
 
 def _arguments() -> argparse.ArgumentParser:
@@ -387,22 +69,30 @@ def _arguments() -> argparse.ArgumentParser:
     return parser
 
 
-def _needs_settings(given: argparse.Namespace) -> bool:
-    return not given.phone or not given.server
-
-
-def _from_settings(config: Path | None) -> tuple[tuple[str, int], str, tuple[Account, ...]]:
-    """Server address, domain and phones of the demonstration. Raises OSError when its passwords are gone."""
+def _demonstration(config: Path | None) -> tuple[str, list[Account]]:
+    """Domain and phones of the demonstration."""
     from conf.demo import REALM
     from conf.load import load
 
+    file = load(config).settings.demo_passwords_file
+    if not file.exists():
+        raise OSError(
+            f"{file} is not there; name two phones, --phone number:password --phone number:password"
+        )
+    passwords = tomllib.loads(file.read_text(encoding="utf-8")).get("passwords", {})
+    return REALM, [Account(*pair) for pair in passwords.items()]
+
+
+def _listening(config: Path | None, transport: str) -> tuple[str, int]:
+    """Where the server of these settings can be reached from this machine."""
+    from conf.load import load
+
     settings = load(config).settings
-    passwords = tomllib.loads(settings.demo_passwords_file.read_text(encoding="utf-8")).get("passwords", {})
-    listen = next((each for each in settings.sip.listen if each.transport == "udp"), None)
+    listen = next((each for each in settings.sip.listen if each.transport == transport), None)
     if listen is None:
-        raise OSError("the settings listen on no UDP socket")
-    host = "127.0.0.1" if listen.host in ("*", "0.0.0.0", "::") else listen.host  # noqa: S104 - compared, not bound
-    return (host, listen.port), REALM, tuple(Account(*pair) for pair in passwords.items())
+        raise OSError(f"the settings listen on no {transport}; name the server, --server host:port")
+    everywhere = listen.host == "*" or ipaddress.ip_address(listen.host).is_unspecified
+    return ("127.0.0.1" if everywhere else listen.host), listen.port
 
 
 def _account(text: str) -> Account:
@@ -411,40 +101,10 @@ def _account(text: str) -> Account:
 
 
 def _address(text: str) -> tuple[str, int]:
+    """`host:port`, `[v6]:port` or a host alone, as an address. Raises OSError for a name nobody knows."""
     host, colon, port = text.rpartition(":")
-    return (host.strip("[]"), int(port)) if colon else (text, 5060)
-
-
-def _real_sockets(server: tuple[str, int], transport: str) -> Callable[[], Transport]:
-    def make() -> Transport:
-        host = _own_address(server)
-        return UdpTransport(host) if transport == "udp" else StreamTransport(host)
-
-    return make
-
-
-def _own_address(server: tuple[str, int]) -> str:
-    """The local address that packets to the server leave from."""
-    import socket
-
-    family = socket.AF_INET6 if ":" in server[0] else socket.AF_INET
-    with socket.socket(family, socket.SOCK_DGRAM) as probe:
-        probe.connect(server)
-        return str(probe.getsockname()[0])
-
-
-def _caller_of(call: Call) -> str:
-    from_ = call.invite.from_ if call.invite else None
-    return (from_.name or from_.uri) if from_ else "?"
-
-
-def _why_no_sound(call: Call) -> str:
-    media = call.leg.negotiation.media
-    if call.heard.packets == 0:
-        where = f"from {media.remote[0]}:{media.remote[1]}" if media else "from anywhere"
-        return f"No packet came {where}: is the server's sound process up? {LISTEN}"
-    return f"Packets came, the tone did not: were they another call's, or changed on the way? {LOG}"
-
-
-def _plain(text: str) -> str:
-    return text.replace("[", "\\[")
+    if not colon or not port.isdigit():
+        host, port = text, "5060"
+    found = socket.getaddrinfo(host.strip("[]"), int(port), type=socket.SOCK_DGRAM)
+    address = found[0][4]
+    return str(address[0]), int(address[1])

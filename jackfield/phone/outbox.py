@@ -112,6 +112,8 @@ class Outbox:
         """CANCEL a request that has had a provisional answer (RFC 3261 9.1)."""
         sent = errand.sent
         assert sent is not None
+        assert errand.transaction is not None
+        errand.transaction.cancelled(self.now)
         same = [("Via", sent.all("via")[0]), ("Max-Forwards", "70")]
         same += [(name, sent.get(name)) for name in ("From", "To", "Call-ID")]
         same += [("CSeq", f"{sent.cseq.number} CANCEL"), *(("Route", r) for r in sent.all("route")), *fields]

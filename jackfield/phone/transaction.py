@@ -69,6 +69,7 @@ class ClientTransaction:
         self._resend: Resender | None = Resender(timers, now, cap_s, reliable)
         self._lingers_until: float | None = None
         self._ack: bytes = b""
+        self._is_cancelled = False
 
     @property
     def deadline(self) -> float | None:
@@ -102,13 +103,18 @@ class ClientTransaction:
         self._lingers_until = now + linger_s
         return not again, self._ack
 
+    def cancelled(self, now: float) -> None:
+        """A CANCEL is out: without a final answer within 64*T1 the INVITE is over (9.1)."""
+        self._is_cancelled = True
+        self._resend = Resender(self._timers, now, self._timers.t2, reliable=True)
+
     def _take_provisional(self) -> tuple[bool, bytes]:
         if self.final is not None:
             return False, b""
         self.provisional = True
-        if self._invite:
+        if self._invite and not self._is_cancelled:
             self._resend = None  # an INVITE that is ringing has no timer B: the user's patience is the limit
-        elif self._resend is not None:
+        elif self._resend is not None and not self._invite:
             self._resend.at_cap()
         return True, b""
 

@@ -18,6 +18,17 @@ from jackfield.phone import Ladder, Phone, StreamTransport, Timers, Transport, U
 REAL_TIME = True
 
 
+def has_ipv6() -> bool:
+    try:
+        UdpTransport("::1")._sip.close()
+    except OSError:
+        return False
+    return True
+
+
+NEEDS_IPV6 = pytest.mark.skipif(not has_ipv6(), reason="this machine has no ::1")
+
+
 def tls(directory: Path) -> Transport:
     key = ec.generate_private_key(ec.SECP256R1())
     name = x509.Name([x509.NameAttribute(x509.NameOID.COMMON_NAME, "phone")])
@@ -48,8 +59,13 @@ def tls(directory: Path) -> Transport:
 
 @pytest.mark.parametrize(
     ("carrier", "word"),
-    [(lambda _: UdpTransport(), "UDP"), (lambda _: StreamTransport(), "TCP"), (tls, "TLS")],
-    ids=["udp", "tcp", "tls"],
+    [
+        (lambda _: UdpTransport(), "UDP"),
+        pytest.param(lambda _: UdpTransport("::1"), "UDP", marks=NEEDS_IPV6),
+        (lambda _: StreamTransport(), "TCP"),
+        (tls, "TLS"),
+    ],
+    ids=["udp", "udp-ipv6", "tcp", "tls"],
 )
 async def test_a_call_over_loopback(carrier: Callable[[Path], Transport], word: str, tmp_path: Path) -> None:
     ladder = Ladder()

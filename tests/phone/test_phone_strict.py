@@ -396,6 +396,17 @@ def test_an_answer_that_gives_the_wrong_direction_is_noted() -> None:
     one_complaint(bench, "the answer is sendrecv to an offer of inactive")
 
 
+def test_a_cancel_that_nobody_heeds_is_over_after_64_t1() -> None:
+    bench = Bench()
+    bench.hear(bench.answer(bench.calling(), 180, body=""))
+    bench.give(events.HangUp(1))
+    bench.wait(31.9)
+    assert not any(isinstance(event, events.Failed) for event in bench.told)
+    bench.wait(0.2)
+    assert isinstance(bench.told[-1], events.Failed)
+    assert bench.told[-1].status == 408
+
+
 def test_rseq_out_of_order_is_noted() -> None:
     bench = Bench()
     request = bench.calling()
@@ -422,6 +433,42 @@ def test_a_refusal_without_what_it_needs_is_noted(status: int, missing: str) -> 
     one_complaint(bench, f"without {missing}")
 
 
+# ---------------------------------------------------------------- subscriptions
+
+
+def notify(subscribe: Message, state: str, seq: int) -> str:
+    return message(
+        f"NOTIFY sip:101@10.0.0.1:5060 SIP/2.0\nVia: SIP/2.0/UDP 10.0.0.2:5060;branch=z9hG4bKn{seq};rport\n"
+        f"Max-Forwards: 70\nFrom: {subscribe.get('to')};tag=them\nTo: {subscribe.get('from')}\n"
+        f"Call-ID: {subscribe.call_id}\nCSeq: {seq} NOTIFY\nContact: <sip:102@10.0.0.2:5060>\n"
+        f"Event: presence\nSubscription-State: {state}\n"
+    )
+
+
+def test_a_subscription_is_told_by_notify_until_it_ends() -> None:
+    bench = Bench()
+    fields = (("Event", "presence"), ("Expires", "60"))
+    bench.give(events.Send(1, "SUBSCRIBE", "sip:102@10.0.0.2", fields))
+    subscribe = bench.sent[0]
+    bench.hear(bench.answer(subscribe, 200, body=""))
+    bench.hear(notify(subscribe, "active;expires=60", 1))
+    bench.hear(notify(subscribe, "terminated;reason=timeout", 2))
+    assert bench.complaints == []
+    bench.hear(notify(subscribe, "active", 3))
+    assert bench.statuses() == [200, 200, 481]
+    heard = [
+        event.request.get("subscription-state") for event in bench.told if isinstance(event, events.Asked)
+    ]
+    assert heard == ["active;expires=60", "terminated;reason=timeout"]
+
+
+def test_a_notify_without_state_is_noted() -> None:
+    bench = Bench()
+    bench.give(events.Send(1, "SUBSCRIBE", "sip:102@10.0.0.2", (("Event", "presence"),)))
+    bench.hear(without("Subscription-State")(notify(bench.sent[0], "active", 1)))
+    one_complaint(bench, "NOTIFY without Subscription-State")
+
+
 # ---------------------------------------------------------------- garbage
 
 
@@ -437,3 +484,17 @@ def test_no_bytes_make_the_phone_fall_over(seed: int) -> None:
             data[rng.randrange(len(data))] = rng.choice(b'\r\n:;<>@="\x00\xff 19aZ')
         bench.give(events.Received(bytes(data), THEM))
     bench.wait(100)
+
+
+@pytest.mark.parametrize("seed", range(10))
+def test_no_answer_makes_the_phone_fall_over(seed: int) -> None:
+    rng = random.Random(seed)
+    for status in (100, 183, 200, 302, 401, 422, 486) * 5:
+        bench = Bench(password="x")
+        data = bytearray(bench.answer(bench.calling(), status, "Require: 100rel\nRSeq: 4\n").encode())
+        for _ in range(rng.randint(0, 5)):
+            data[rng.randrange(len(data))] = rng.choice(b'\r\n:;<>@="\x00\xff 19aZ')
+        bench.give(events.Received(bytes(data), THEM))
+        bench.give(events.HangUp(1))
+        bench.wait(100)
+        assert bench.agent.next_deadline() is None

@@ -14,7 +14,9 @@ from pathlib import Path
 import pytest
 from rich.console import Console
 
-from jackfield.trial import Account, JsonTelling, Telling, Trial, Verdict, run_trial
+from jackfield.phone.telling import JsonTelling, Telling
+from jackfield.phone.trial import Account, Trial, Verdict
+from jackfield.trial import run_trial
 from tests.memory_network import Address, MemoryNetwork, Weather
 from tests.memory_phone import MemoryTransport
 from tests.phone.corner_exchange import CornerExchange
@@ -133,16 +135,24 @@ async def test_a_wrong_password_is_named() -> None:
     assert verdict.checks[1].saw == "403: the server refuses 102's password"
 
 
-def test_without_phones_the_command_says_how_to_name_them(
-    capsys: pytest.CaptureFixture[str], tmp_path: Path
+@pytest.mark.parametrize(
+    ("args", "said"),
+    [
+        ([], "demo-passwords.toml is not there; name two phones, --phone number:password"),
+        (["--phone", "101:x"], "two phones are needed"),
+        (["--phone", "1:a", "--phone", "2:b", "--server", "256.0.0.1:99"], "Nothing was tried"),
+    ],
+)
+def test_what_the_command_lacks_it_says(
+    args: list[str], said: str, capsys: pytest.CaptureFixture[str], tmp_path: Path
 ) -> None:
     file = tmp_path / "jackfield.toml"
     file.write_text("")
-    assert run_trial(["--phone", "101:x"], config=file) == 1
-    assert "--phone number:password" in capsys.readouterr().out
+    assert run_trial(args, config=file) == 1
+    assert said in capsys.readouterr().out
 
 
-@pytest.mark.wire
+@pytest.mark.slow
 def test_over_real_sockets_and_nobody_there_it_ends_with_1(capsys: pytest.CaptureFixture[str]) -> None:
     with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as deaf:
         deaf.bind(("127.0.0.1", 0))

@@ -8,6 +8,7 @@ records to keep, then the messages to peers.
 
 from __future__ import annotations
 
+import traceback
 from collections import deque
 from collections.abc import Callable
 from typing import Any, Protocol
@@ -62,7 +63,10 @@ TO_STACK = (
 class Engine:
     """Stack and switchboard as one core: `handle(input, now)`, `next_deadline()`."""
 
-    def __init__(self, stack: Stack, switchboard: Switchboard, outside: Outside) -> None:
+    def __init__(
+        self, stack: Stack, switchboard: Switchboard, outside: Outside, *, strict: bool = False
+    ) -> None:
+        self._strict = strict
         self.stack = stack
         self.switchboard = switchboard
         self.outside = outside
@@ -96,9 +100,19 @@ class Engine:
             elif kind in for_stack:
                 queue.extend(stack.handle(item, now))
             else:
-                queue.extend(board.handle(item, now))
+                queue.extend(self._up(item, now))
         if self._media or self._transmits or board.has_memos:
             self._let_out()
+
+    def _up(self, event: Any, now: float) -> list[Any]:
+        """Hand an event to the call layer. A fault of ours in there ends the one call that it happened in."""
+        try:
+            return self.switchboard.handle(event, now)
+        except Exception:
+            if self._strict:
+                raise
+            self.outside.crashed(sip.Crashed(getattr(event, "dialog", None), traceback.format_exc()))
+            return self.switchboard.abandon(event, now)
 
     def tick(self, now: float) -> None:
         """A deadline is here."""

@@ -196,7 +196,8 @@ class Process:
                 if not self._memos.done():
                     self._memos.set_result(event)
             elif isinstance(event, media.Refused):
-                log.error("media refused a command", tag=event.tag, why=event.why)
+                # After a PortFailed the commands that were under way meet a port that is gone.
+                log.debug("media refused a command", tag=event.tag, why=event.why)
             else:
                 self._feed(event)
 

@@ -97,4 +97,4 @@ def build_engine(
         lambda: random.getrandbits(48),
     )
     switchboard.wall_offset = wall_offset
-    return Engine(stack, switchboard, outside)
+    return Engine(stack, switchboard, outside, strict=strict)

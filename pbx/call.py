@@ -320,18 +320,31 @@ class Call:
         self.drop(board, caller, cause, now, status)
         self.hang_up_all(board, cause, now)
 
-    def hang_up(self, board: Board, leg: Leg, cause: EndCause, now: float, headers: sip.Headers = ()) -> None:
-        """End one leg whatever its state. Its later events are absorbed by the switchboard."""
+    def hang_up(
+        self,
+        board: Board,
+        leg: Leg,
+        cause: EndCause,
+        now: float,
+        headers: sip.Headers = (),
+        status: int = 480,
+    ) -> None:
+        """End one leg whatever its state; `status` is for one that waits for our answer.
+
+        Its later events are absorbed by the switchboard.
+        """
         if leg.state is LegState.INVITED:
-            board.send(sip.Reject(dialog=leg.id, status=480, headers=headers))
+            board.send(sip.Reject(dialog=leg.id, status=status, headers=headers))
         else:
             board.send(sip.HangUp(dialog=leg.id, headers=headers))
         self.drop(board, leg, cause, now, 0)
 
-    def hang_up_all(self, board: Board, cause: EndCause, now: float, headers: sip.Headers = ()) -> None:
+    def hang_up_all(
+        self, board: Board, cause: EndCause, now: float, headers: sip.Headers = (), status: int = 480
+    ) -> None:
         self.ringing = None
         for leg in list(self.legs.values()):
-            self.hang_up(board, leg, cause, now, headers)
+            self.hang_up(board, leg, cause, now, headers, status)
         self.cause = cause
 
     def drop(self, board: Board, leg: Leg, cause: EndCause, now: float, status: int) -> None:

@@ -33,6 +33,7 @@ from sipcore.headers import parse_replaces
 from sipcore.timers import Deadlines
 
 PORT_FAILED = reason_header("Q.850", 38, "Media port failed")
+OUR_FAULT = reason_header("SIP", 500, "Internal error")
 SHUTDOWN = reason_header("SIP", 503, "Server is shutting down")
 
 Input = sip.Event | media.Event | AppCommand | NewSnapshot | MediaRestarted
@@ -139,6 +140,45 @@ class Switchboard:
                 self._settle(call, now)
         out, self._out = self._out, []
         return out
+
+    def abandon(self, what: Input, now: float) -> list[Output]:
+        """After a fault of ours while handling `what`: end the call that it was about, answer its request."""
+        self._out.clear()
+        call = self._call_of(what)
+        try:
+            if call is not None:
+                call.hang_up_all(self, EndCause.FAILED, now, (OUR_FAULT,), 500)
+                self._settle(call, now)
+            elif isinstance(what, sip.IncomingCall):
+                self.send(sip.Reject(dialog=what.dialog, status=500))
+        except Exception:  # noqa: BLE001  the call cannot even be ended tidily: forget it
+            if call is not None:
+                self._forget(call)
+        if isinstance(what, sip.Asked | sip.Incoming):
+            self.send(sip.Reply(request=what.request, status=500))
+        out, self._out = self._out, []
+        return out
+
+    def _call_of(self, what: Input) -> Call | None:
+        if isinstance(what, media.Digit | media.PortFailed):
+            return self._calls.get(self._by_port.get(what.port, CallId(0)))
+        if isinstance(what, sip.Replied):
+            return self._calls.get(self._asked.get(what.request, CallId(0)))
+        if isinstance(what, AppAnswer | AppDone | AppEcho | AppTone):
+            return self._calls.get(what.call)
+        return self._by_leg.get(getattr(what, "dialog", LegId(0)))
+
+    def _forget(self, call: Call) -> None:
+        for leg in call.legs.values():
+            self._by_leg.pop(leg.id, None)
+            self.send(sip.HangUp(dialog=leg.id))
+            for port in leg.sound.ports:
+                self._by_port.pop(port, None)
+                self.send(media.ClosePort(port))
+        self._calls.pop(call.id, None)
+        self._deadlines.stop(call.id)
+        self._changed.pop(call.id, None)
+        self.limits.give_back(self._places.pop(call.id, ()))
 
     # ------------------------------------------------------------ what calls ask of their board
 
@@ -425,7 +465,7 @@ class Switchboard:
         """End every call and take no new ones. The stack then needs a moment to deliver the BYEs."""
         self._closing = True
         for call in list(self._calls.values()):
-            call.hang_up_all(self, EndCause.SHUTDOWN, now, (SHUTDOWN,))
+            call.hang_up_all(self, EndCause.SHUTDOWN, now, (SHUTDOWN,), 503)
             self._settle(call, now)
         out, self._out = self._out, []
         return out

@@ -54,7 +54,10 @@ class Hosts:
 class House:
     """One server and its phones; implements `jackfield.engine.Outside`."""
 
-    def __init__(self, seed: int = 1, weather: Weather = CALM, **settings: Any) -> None:
+    def __init__(
+        self, seed: int = 1, weather: Weather = CALM, *, strict: bool = True, **settings: Any
+    ) -> None:
+        self.strict = strict
         self.loop = asyncio.get_running_loop()
         self.rng = random.Random(seed)
         self.network = MemoryNetwork(self.loop, random.Random(seed + 1), weather)
@@ -92,7 +95,7 @@ class House:
             nonce_key=b"key of the house",
             now=self.loop.time(),
             wall_offset=WALL_OFFSET,
-            strict=True,
+            strict=self.strict,
         )
         engine.switchboard.observers.append(self)
         return engine

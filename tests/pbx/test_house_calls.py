@@ -11,7 +11,6 @@ from pbx import api
 from pbx.api import EndCause
 from tests.house import House, make_snapshot
 
-
 DTMF = (("Content-Type", "application/dtmf-relay"),)
 
 

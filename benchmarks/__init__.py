@@ -1,0 +1,1 @@
+"""What Jackfield costs: `python -m benchmarks` measures it from outside, other modules single parts."""

@@ -6,10 +6,11 @@ loop that made it, and must be disposed of there.
 
 from __future__ import annotations
 
+import sqlite3
 from collections.abc import AsyncIterator
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 import sqlalchemy as sa
 from asyncpg import PostgresError  # type: ignore[import-untyped]
@@ -38,6 +39,7 @@ def open_engine(url: str) -> AsyncEngine:
             "database.url", f"cannot be used ({error})", "Write postgresql://user:password@host/name."
         ) from None
     if engine.dialect.name == "sqlite":
+        sa.event.listen(engine.sync_engine, "do_connect", _try_sqlite)
         sa.event.listen(engine.sync_engine, "connect", _prepare_sqlite)
         sa.event.listen(engine.sync_engine, "begin", _begin_sqlite)
     return engine
@@ -136,6 +138,12 @@ def _revision(connection: sa.Connection) -> str | None:
     if not sa.inspect(connection).has_table("alembic_version"):
         return None
     return connection.execute(sa.text("SELECT version_num FROM alembic_version")).scalar()
+
+
+def _try_sqlite(_dialect: object, _record: object, arguments: list[str], options: dict[str, Any]) -> None:
+    # What cannot be opened fails here, at once: aiosqlite would leave a thread behind that reports to a
+    # loop which may be closed by then.
+    sqlite3.connect(*arguments, **options).close()
 
 
 def _prepare_sqlite(connection: DBAPIConnection, _: ConnectionPoolEntry) -> None:

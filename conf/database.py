@@ -10,7 +10,7 @@ import sqlite3
 from collections.abc import AsyncIterator
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from pathlib import Path
-from typing import Any, Literal
+from typing import Literal
 
 import sqlalchemy as sa
 from asyncpg import PostgresError  # type: ignore[import-untyped]
@@ -140,10 +140,10 @@ def _revision(connection: sa.Connection) -> str | None:
     return connection.execute(sa.text("SELECT version_num FROM alembic_version")).scalar()
 
 
-def _try_sqlite(_dialect: object, _record: object, arguments: list[str], options: dict[str, Any]) -> None:
+def _try_sqlite(_dialect: object, _record: object, arguments: list[str], _options: object) -> None:
     # What cannot be opened fails here, at once: aiosqlite would leave a thread behind that reports to a
     # loop which may be closed by then.
-    sqlite3.connect(*arguments, **options).close()
+    sqlite3.connect(arguments[0]).close()
 
 
 def _prepare_sqlite(connection: DBAPIConnection, _: ConnectionPoolEntry) -> None:

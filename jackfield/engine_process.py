@@ -33,6 +33,7 @@ from jackfield.calllog import CallLog
 from jackfield.engine import Engine
 from jackfield.first_start import open_configuration, welcome
 from jackfield.logs import configure_logs
+from jackfield.overload import Overload
 from jackfield.wiring import build_engine
 from media import messages as media
 from media.client import MediaClient
@@ -51,6 +52,8 @@ GOODBYE_S = 2.0
 """how long the last BYEs are resent at an ordered end"""
 SWEEP_S = 30.0
 """how often expired registrations are forgotten"""
+MOST_BACKLOG_BYTES = 512 << 10
+"""unread datagrams beyond which the server is behind: some 250 messages, a few tenths of a second of work"""
 SETTINGS_FAULT = 2
 OUT_OF_ORDER = 1
 
@@ -99,6 +102,13 @@ class Process:
         self.timer: EarliestTimer
         self.bindings: BindingsStore
         self._sweeping: asyncio.TimerHandle
+        self._looking: asyncio.TimerHandle
+        self._looked_at = 0.0
+        self._calls_before = 0
+        limits_of_load = settings.limits
+        self.overload = Overload(
+            limits_of_load.shed_lag_ms / 1000, MOST_BACKLOG_BYTES, limits_of_load.calls_per_s
+        )
 
     # ------------------------------------------------------------ life
 
@@ -141,6 +151,8 @@ class Process:
             self.engine.switchboard.registrations.restore((TenantId(key[0]), key[1]), payload, time.time())
         await self.transports.start()
         self._sweep()
+        self._looked_at = monotonic()
+        self._look_at_load()
         watch = store.watch(self._new_snapshot, self._configuration_away)
         # What lives now lives on: kept out of the collector's sight; calls make no cycles of their own.
         gc.collect()
@@ -154,8 +166,10 @@ class Process:
         await self.stop.wait()
         await watch.close()
         self._sweeping.cancel()
+        self._looking.cancel()
         await self._say_goodbye()
         await self.transports.close()
+        await self.resolver.close()
         await self.media.close()
 
     async def _join_media(self, now: float) -> None:
@@ -228,6 +242,26 @@ class Process:
         for change in self.engine.switchboard.registrations.sweep(time.time()):
             self.keep(change)
         self._sweeping = self.loop.call_later(SWEEP_S, self._sweep)
+
+    def _look_at_load(self) -> None:
+        """Sample the load, and tell the stack how many new calls to refuse for now."""
+        now = monotonic()
+        since_s = now - self._looked_at
+        stack, overload = self.engine.stack, self.overload
+        was = stack.shedding
+        calls, self._calls_before = (
+            self.engine.switchboard.calls_seen - self._calls_before,
+            (self.engine.switchboard.calls_seen),
+        )
+        stack.shedding = overload.sample(
+            since_s - overload.SAMPLE_S, self.transports.backlog_bytes(), calls, max(since_s, 0.001)
+        )
+        if stack.shedding and not was:
+            log.warning("overload: new calls are refused with 503", share=round(stack.shedding, 2))
+        elif was and not stack.shedding:
+            log.info("overload is over")
+        self._looked_at = now
+        self._looking = self.loop.call_later(overload.SAMPLE_S, self._look_at_load)
 
     # ------------------------------------------------------------ what goes out (jackfield.engine.Outside)
 

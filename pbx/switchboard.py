@@ -79,6 +79,8 @@ class Switchboard:
         self.registrations = registrations
         self.new_session_id = new_session_id
         self.limits = Limits()
+        self.calls_seen = 0
+        """INVITEs for new calls since the start, whatever became of them"""
         self.observers: list[CallObserver] = []
         self.wall_offset = 0.0
         """wall-clock epoch seconds minus `now`: registrations outlive the process"""
@@ -274,6 +276,7 @@ class Switchboard:
         self._settle(call, now)
 
     def _incoming_call(self, event: sip.IncomingCall, now: float) -> None:
+        self.calls_seen += 1
         try:
             verdict = self._doorman.who(self.snapshot, event.request, event.flow, now)
             match verdict:

@@ -1,7 +1,7 @@
 """SIP, SIPS and tel URIs (RFC 3261 section 19.1, RFC 3966).
 
 Reads a little more than the grammar allows in the user part (phones dial `#` unescaped) and writes
-only what it allows. Resolving a URI to addresses is `sipcore/resolve.py`'s work.
+only what it allows. Resolving a URI to addresses is `sipcore/locate.py`'s work.
 """
 
 from __future__ import annotations

@@ -112,6 +112,10 @@ class Transports:
             return
         asyncio.get_running_loop().call_soon(self._failed, flow, "we do not listen there any more")
 
+    def backlog_bytes(self) -> int:
+        """Datagrams that have arrived and wait to be read, all listeners together: a measure of overload."""
+        return sum([udp.backlog_bytes() for udp in self._udp])
+
     def local_for(self, transport: Transport, remote_host: str) -> Address | None:
         """The address that we send from, and can be reached at, when we talk to `remote_host`.
 

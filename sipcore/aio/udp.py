@@ -13,6 +13,7 @@ import os
 import select
 import socket
 import struct
+import sys
 from collections import deque
 from collections.abc import Callable
 
@@ -41,6 +42,7 @@ _IPV6_MTU_DISCOVER = 23
 _IPV6_RECVERR = 25
 _PMTUDISC_DONT = 0
 _SO_RCVBUFFORCE = 33
+_SO_MEMINFO = 55
 
 _PKTINFO4 = struct.Struct("=I4s4s")
 _PKTINFO6 = struct.Struct("=16sI")
@@ -98,6 +100,11 @@ class UdpSocket:
         self._epoll.close()
         self._socket.close()
         self._waiting.clear()
+
+    def backlog_bytes(self) -> int:
+        """What has arrived and waits to be read, as the kernel accounts for it (some 2 KiB a message)."""
+        told = self._socket.getsockopt(socket.SOL_SOCKET, _SO_MEMINFO, 36)
+        return int.from_bytes(told[:4], sys.byteorder)
 
     def send(self, flow: Flow, data: bytes) -> None:
         """Send one datagram to `flow.remote`, now or as soon as the socket takes it."""

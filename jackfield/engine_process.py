@@ -216,6 +216,8 @@ class Process:
                 self._feed(event)
 
     def _media_link(self, welcome: media.Welcome | None) -> None:
+        if self.stop.is_set():
+            return
         if welcome is None:
             log.warning("media is away: calls that are up are silent until it is back")
         elif not self._memos.done():

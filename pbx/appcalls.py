@@ -118,8 +118,8 @@ async def drive(app: CallApp, call: LiveCall, wish: Callable[[AppCommand], None]
 
 def obey(call: Call, board: Board, command: AppCommand, now: float) -> None:
     """Do what the application of this call wishes; once the caller has gone a wish does nothing."""
-    caller = next(iter(call.legs.values()), None)
-    if caller is None or call.app is None:
+    caller = None if call.app_leg is None else call.legs.get(call.app_leg)
+    if caller is None:
         return
     match command:
         case AppAnswer():

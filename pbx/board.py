@@ -136,6 +136,9 @@ class Board(Protocol):
     def reach(self, tenant: TenantId, number: str, now: float) -> Sequence[Sequence[Target]]:
         """Where an extension's phones are now: groups of equal preference, best first."""
 
+    def means(self, host: str, tenant: TenantId) -> bool:
+        """True when a URI with this host means a number of this tenant."""
+
     def find_leg(self, call_id: str, local_tag: str, remote_tag: str) -> tuple[Call, Leg] | None:
         """The leg whose dialog has these names, seen from our side."""
 

@@ -43,6 +43,7 @@ class Call:
 
     __slots__ = (
         "app",
+        "app_leg",
         "attempt",
         "bridge",
         "cause",
@@ -52,6 +53,7 @@ class Call:
         "leg_headers",
         "legs",
         "max_forwards",
+        "notifies",
         "relays",
         "reoffers",
         "ringing",
@@ -72,9 +74,13 @@ class Call:
         self.reoffers: dict[sip.RequestId, reoffer.Reoffer] = {}
         self.relays: dict[sip.RequestId, tuple[LegId, sip.RequestId]] = {}
         """requests passed on to the other leg: ours -> (who asked, the request to answer)"""
+        self.notifies: dict[sip.RequestId, transfer.Transfer] = {}
+        """NOTIFYs about a REFER that are under way"""
         self.edges: set[tuple[int, int]] = set()
         """who hears whom now, as (listening port, speaking port)"""
         self.app: str | None = None
+        self.app_leg: LegId | None = None
+        """who hears the application"""
         self.tone = 0
         self.has_memo = False
         self.cause = EndCause.FAILED
@@ -142,7 +148,7 @@ class Call:
                 party = Party(self.tenant, number)
                 ringing.begin(self, board, caller, party, [[Target(uri)]], now + for_s, on, now)
             case RunApp(app=app):
-                self.app = app
+                self.app, self.app_leg = app, caller.id
                 board.send(StartApp(self.id, app, self.attempt.dialled))
             case Refuse(status=status, cause=cause):
                 ringing.gave_up(self, board, caller, status, cause, now)
@@ -171,16 +177,17 @@ class Call:
         leg = self.legs[event.dialog]
         if not leg.sound.awaits_answer:
             return
+        before, other = leg.sound.theirs, self.peer_of(leg)
         try:
             usable = leg.sound.hears_answer(board, parse_sdp(event.body))
         except PeerFault:
             usable = False
         if not usable:
             self.hang_up_all(board, EndCause.NO_COMMON_CODEC, now, (NO_ANSWER_SDP,))
-        elif self.bridge is not None:
-            self.redraw(board)
-            board.changed(self)
-        elif self.app is not None:
+        elif other is not None:
+            reoffer.settled(self, board, leg, before, now)
+            reoffer.align(self, board, leg, other, now)
+        elif leg.id == self.app_leg:
             board.send(AppNews(self.id, ready=True))
 
     def asked(self, board: Board, event: sip.Asked, now: float) -> None:
@@ -219,9 +226,14 @@ class Call:
     def replied(self, board: Board, event: sip.Replied, now: float) -> None:
         """The answer to a request of ours inside a dialog."""
         relay = self.relays.pop(event.request, None)
-        if relay is not None and relay[0] in self.legs:
-            board.send(sip.Reply(request=relay[1], status=event.status))
-        elif relay is None:
+        if relay is not None:
+            if relay[0] in self.legs:
+                board.send(sip.Reply(request=relay[1], status=event.status))
+            return
+        told = self.notifies.pop(event.request, None)
+        if told is not None:
+            transfer.notified(self, board, told, event, now)
+        else:
             reoffer.replied(self, board, event, now)
 
     def cancelled(self, board: Board, event: sip.Cancelled, now: float) -> None:
@@ -230,15 +242,24 @@ class Call:
         self.hang_up_all(board, EndCause.CANCELLED, now, reason_fields(event.request))
 
     def ended(self, board: Board, event: sip.Ended, now: float) -> None:
-        """A leg hung up or was lost: so is whoever talked with it, unless someone is rung for them."""
+        """A leg hung up or was lost; with it goes the call, unless others talk on or wait for an answer."""
         leg = self.legs[event.dialog]
         cause = CAUSE_OF_END.get(event.by, EndCause.CALLEE_HUNG_UP)
         if event.by is sip.EndedBy.PEER_BYE and self._is_caller(leg):
             cause = EndCause.CALLER_HUNG_UP
         reason = () if event.request is None else reason_fields(event.request)
+        last = self._ends_with(leg)
         self.drop(board, leg, cause, now, 0)
-        if self.ringing is None or self.ringing.behalf_of == leg.id:
+        if last:
             self.hang_up_all(board, cause, now, reason)
+
+    def _ends_with(self, leg: Leg) -> bool:
+        """True when nobody is left to talk with once this leg is gone."""
+        if self.ringing is not None:
+            return leg.id == self.ringing.behalf_of
+        if self.bridge is not None:
+            return leg.id in self.bridge
+        return self.app_leg in (None, leg.id)
 
     def _is_caller(self, leg: Leg) -> bool:
         return leg.id == (self.bridge[0] if self.bridge is not None else next(iter(self.legs)))
@@ -357,7 +378,8 @@ class Call:
             ports = frozenset(leg.sound.ports)
             self.edges = {edge for edge in self.edges if ports.isdisjoint(edge)}
         leg.sound.close(board, now)
-        self.close_tone(board)
+        if leg.id == self.app_leg:
+            self.close_tone(board)
         board.leg_over(leg.id)
         if self.reoffers:
             reoffer.forget(self, board, leg)

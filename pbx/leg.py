@@ -22,13 +22,15 @@ class LegState(enum.Enum):
 class Leg:
     """Mutable, owned by one Call at a time."""
 
-    __slots__ = ("id", "party", "sound", "state")
+    __slots__ = ("id", "party", "refers", "sound", "state")
 
     def __init__(self, leg_id: LegId, party: Party, state: LegState, sound: LegSound) -> None:
         self.id = leg_id
         self.party = party
         self.sound = sound
         self.state = state
+        self.refers = 0
+        """how many REFERs came in this dialog (RFC 3515 2.4.6)"""
 
     @property
     def answered(self) -> bool:

@@ -12,11 +12,12 @@ from typing import TYPE_CHECKING
 import msgspec
 
 from pbx import api
-from pbx.api import LegId
-from pbx.sound import NoPortsLeft, carried, is_held
+from pbx.api import EndCause, LegId
+from pbx.headers import reason_header
+from pbx.sound import NoPortsLeft, carried, directed, is_held
 from sipcore import events as sip
 from sipcore.faults import PeerFault
-from sipcore.sdp import Sdp, parse_sdp
+from sipcore.sdp import Direction, Sdp, parse_sdp
 
 if TYPE_CHECKING:
     from pbx.board import Board
@@ -24,14 +25,21 @@ if TYPE_CHECKING:
     from pbx.leg import Leg
 
 
+NOTHING_IN_COMMON = reason_header("SIP", 488, "No common codec")
+MOST_ROUNDS = 4
+
+
 class Reoffer(msgspec.Struct, frozen=True):
-    """An offer of ours that waits for its answer; `asker` and `asked` name whom to tell, None: nobody."""
+    """An offer of ours to `leg` that waits for its answer; what it says comes from `source`."""
 
     leg: LegId
-    asker: LegId | None
-    asked: sip.RequestId | None
+    source: LegId
+    asked: sip.RequestId | None = None
+    """the request of `source` to answer; None where the wish was ours (`align`)"""
     old: Sdp | None = None
-    """what the asker had said before: it stays in force when the other end says no (RFC 3264 section 8)"""
+    """what `source` had said before: it stays in force when the other end says no (RFC 3264 section 8)"""
+    round: int = 0
+    """how many offers went before this one, to align the two"""
 
 
 def offered(call: Call, board: Board, event: sip.Asked, now: float) -> None:
@@ -39,7 +47,7 @@ def offered(call: Call, board: Board, event: sip.Asked, now: float) -> None:
     leg = call.legs[event.dialog]
     request = event.message
     if not request.body:
-        _offerless(board, leg, event)
+        _offerless(call, board, leg, event, now)
         return
     try:
         offer = parse_sdp(request.body)
@@ -47,7 +55,7 @@ def offered(call: Call, board: Board, event: sip.Asked, now: float) -> None:
             before = leg.sound.theirs
             body = leg.sound.answer_alone(board, offer)
             board.send(sdp_reply(event.request, body))
-            _settled(call, board, leg, before, now)
+            settled(call, board, leg, before, now)
             return
         _ask_the_other(call, board, leg, event, offer, now)
     except PeerFault as fault:
@@ -56,21 +64,33 @@ def offered(call: Call, board: Board, event: sip.Asked, now: float) -> None:
         board.send(sip.Reply(request=event.request, status=503, reason="No Media Ports Left"))
 
 
-def _settled(call: Call, board: Board, leg: Leg, before: Sdp | None, now: float) -> None:
-    """The offer of `leg` is in force: who hears whom follows, and a hold or its end is told."""
+def settled(call: Call, board: Board, leg: Leg, before: Sdp | None, now: float) -> None:
+    """What `leg` says is in force: who hears whom follows, and a hold or its end is told."""
     call.redraw(board)
     board.changed(call)
     if leg.sound.held != is_held(before):
         board.tell((api.Held if leg.sound.held else api.Resumed)(call.id, now, leg.id))
 
 
-def _offerless(board: Board, leg: Leg, event: sip.Asked) -> None:
-    """A re-INVITE without SDP asks for an offer of ours; its answer comes in the ACK."""
+def _offerless(call: Call, board: Board, leg: Leg, event: sip.Asked, now: float) -> None:
+    """A re-INVITE without SDP asks for an offer of all that is possible; the ACK brings its answer."""
+    other = call.peer_of(leg)
     if event.message.method != "INVITE":
         board.send(sip.Reply(request=event.request, status=200))
         return
-    leg.sound.awaits_answer = True
-    board.send(sdp_reply(event.request, leg.sound.sent))
+    if other is not None and other.sound.theirs is not None:
+        body = leg.sound.offer(board, other.sound, now, _direction(board))
+    elif leg.sound.shown is not None:
+        body = leg.sound.offer_streams(board, directed(leg.sound.shown, Direction.SENDRECV), now)
+    else:
+        board.send(sip.Reply(request=event.request, status=488))
+        return
+    board.send(sdp_reply(event.request, body))
+
+
+def _direction(board: Board) -> Direction | None:
+    """How much of a hold an end is told: nothing, or what the other end says."""
+    return None if board.settings.pass_hold else Direction.SENDRECV
 
 
 def _ask_the_other(call: Call, board: Board, leg: Leg, event: sip.Asked, offer: Sdp, now: float) -> None:
@@ -82,33 +102,38 @@ def _ask_the_other(call: Call, board: Board, leg: Leg, event: sip.Asked, offer: 
     old = leg.sound.theirs
     leg.sound.hears_offer(offer)
     body = other.sound.offer(board, leg.sound, now)
+    _offer(call, board, Reoffer(other.id, leg.id, event.request, old), body)
+
+
+def _offer(call: Call, board: Board, reoffer: Reoffer, body: bytes) -> None:
     request = board.new_request_id(call)
-    call.reoffers[request] = Reoffer(other.id, leg.id, event.request, old)
+    call.reoffers[request] = reoffer
     board.send(
-        sip.Ask(dialog=other.id, request=request, method="INVITE", body=body, content_type="application/sdp")
+        sip.Ask(
+            dialog=reoffer.leg, request=request, method="INVITE", body=body, content_type="application/sdp"
+        )
     )
 
 
-def replied(call: Call, board: Board, event: sip.Replied, now: float) -> bool:
-    """The answer to an offer of ours in mid-call. False: it was none of these."""
+def replied(call: Call, board: Board, event: sip.Replied, now: float) -> None:
+    """The answer to a request of ours inside a dialog; those that were no offer need nothing more."""
     reoffer = call.reoffers.pop(event.request, None)
     if reoffer is None:
-        return False
-    leg = call.legs[reoffer.leg]
-    asker = None if reoffer.asker is None else call.legs[reoffer.asker]
+        return
+    leg, source = call.legs[reoffer.leg], call.legs[reoffer.source]
     accepted = _accepted(board, leg, event)
-    if asker is None or reoffer.asked is None:
-        call.redraw(board)
-        return True
-    if accepted:
-        body = asker.sound.answer_like(board, leg.sound, now)
+    if not accepted:
+        leg.sound.offer_refused()
+    if reoffer.asked is None:
+        _aligned(call, board, reoffer, accepted, now)
+    elif accepted:
+        body = source.sound.answer_like(board, leg.sound, now)
         board.send(sdp_reply(reoffer.asked, body))
-        _settled(call, board, asker, reoffer.old, now)
+        settled(call, board, source, reoffer.old, now)
     else:
-        asker.sound.theirs = reoffer.old
+        source.sound.theirs = reoffer.old
         status = event.status if event.status in (415, 488, 491, 606) else 488
         board.send(sip.Reply(request=reoffer.asked, status=status))
-    return True
 
 
 def _accepted(board: Board, leg: Leg, event: sip.Replied) -> bool:
@@ -120,25 +145,49 @@ def _accepted(board: Board, leg: Leg, event: sip.Replied) -> bool:
         return False
 
 
-def align(call: Call, board: Board, leg: Leg, other: Leg, now: float) -> None:
-    """Two legs of different calls were joined: where they share no codec, offer `leg` what `other` speaks."""
-    if leg.sound.understands(other.sound):
+def align(call: Call, board: Board, leg: Leg, other: Leg, now: float, round_: int = 0) -> None:
+    """Two legs were joined that never negotiated with each other: offer one what the other speaks.
+
+    Goes to and fro until each accepts all that the other may send; nothing goes where that is so already.
+    While the answer of one is awaited, nothing: it is called again then.
+    """
+    if leg.sound.awaits_answer or other.sound.awaits_answer or round_ >= MOST_ROUNDS:
         return
-    body = leg.sound.offer(board, other.sound, now)
-    request = board.new_request_id(call)
-    call.reoffers[request] = Reoffer(leg.id, None, None)
-    board.send(
-        sip.Ask(dialog=leg.id, request=request, method="INVITE", body=body, content_type="application/sdp")
-    )
+    if leg.sound.suits(other.sound):
+        leg, other = other, leg
+    if not leg.sound.suits(other.sound):
+        _offer_to_align(call, board, leg, other, round_, now)
+
+
+def _offer_to_align(call: Call, board: Board, leg: Leg, other: Leg, round_: int, now: float) -> None:
+    try:
+        body = leg.sound.offer(board, other.sound, now, Direction.SENDRECV)
+    except NoPortsLeft:
+        return
+    _offer(call, board, Reoffer(leg.id, other.id, round=round_), body)
+
+
+def _aligned(call: Call, board: Board, reoffer: Reoffer, accepted: bool, now: float) -> None:
+    leg, other = call.legs[reoffer.leg], call.legs[reoffer.source]
+    if call.peer_of(leg) is not other:
+        return
+    if accepted:
+        call.redraw(board)
+        board.changed(call)
+        align(call, board, leg, other, now, reoffer.round + 1)
+    elif reoffer.round == 0:  # what it refuses, the other one may be able to do without
+        _offer_to_align(call, board, other, leg, 1, now)
+    elif not leg.sound.shares(other.sound):
+        call.hang_up_all(board, EndCause.NO_COMMON_CODEC, now, (NOTHING_IN_COMMON,))
 
 
 def forget(call: Call, board: Board, leg: Leg) -> None:
     """A leg is over: whoever waits for its answer is told no."""
     for request, reoffer in list(call.reoffers.items()):
-        if leg.id not in (reoffer.leg, reoffer.asker):
+        if leg.id not in (reoffer.leg, reoffer.source):
             continue
         del call.reoffers[request]
-        if reoffer.asked is not None and reoffer.asker in call.legs:
+        if reoffer.asked is not None and reoffer.source in call.legs:
             board.send(sip.Reply(request=reoffer.asked, status=488))
 
 

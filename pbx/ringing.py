@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
-from pbx import api, transfer
+from pbx import api, reoffer, transfer
 from pbx.api import EndCause, LegId, Party
 from pbx.board import Board, Target
 from pbx.headers import name_addr, reason_header
@@ -131,7 +131,7 @@ def progressed(call: Call, board: Board, leg: Leg, response: Response, now: floa
         board.tell(api.LegRang(call.id, now, leg.id))
     caller = call.legs[ringing.behalf_of]
     if caller.state is not LegState.INVITED:
-        transfer.target_rings(call, board, response.status)
+        transfer.target_rings(call, board, response.status, now)
         return
     body = _early_sound(call, board, ringing, caller, leg, response, now)
     headers = board.settings.passing.of(response)
@@ -151,7 +151,7 @@ def _early_sound(
     try:
         if not leg.sound.hears_answer(board, parse_sdp(response.body)):
             return b""
-        body = caller.sound.answer_like(board, leg.sound, now)
+        body = caller.sound.answer_once(board, leg.sound, now)
     except (PeerFault, NoPortsLeft):
         return b""
     ringing.early = leg.id
@@ -172,17 +172,25 @@ def answered(call: Call, board: Board, leg: Leg, event: sip.Answered, now: float
         call.hang_up(board, leg, EndCause.NO_COMMON_CODEC, now)
         _lost(call, board, ringing, leg, 488, now)
         return
-    call.ringing = None
+    won(call, board, leg, board.settings.passing.of(event.response), now)
+
+
+def won(call: Call, board: Board, winner: Leg, headers: sip.Headers, now: float) -> None:
+    """This leg, answered and not among those that ring any more, gets the call."""
+    ringing, call.ringing = call.ringing, None
+    assert ringing is not None
     for other in ringing.legs:
         call.hang_up(board, call.legs[other], EndCause.ELSEWHERE, now, (ELSEWHERE,))
     caller = call.legs[ringing.behalf_of]
     if caller.state is LegState.INVITED:
-        _answer_caller(call, board, caller, leg, event.response, now)
+        _answer_caller(call, board, caller, winner, headers, now)
     else:
-        transfer.target_answered(call, board, caller, leg, now)
+        transfer.target_answered(call, board, caller, winner, now)
 
 
 def _usable(board: Board, leg: Leg, body: bytes) -> bool:
+    if not body and leg.sound.agreed is not None:
+        return True  # it answered our offer before, in a reliable provisional (RFC 3262 section 5)
     try:
         return leg.sound.hears_answer(board, parse_sdp(body))
     except PeerFault:
@@ -190,15 +198,18 @@ def _usable(board: Board, leg: Leg, body: bytes) -> bool:
 
 
 def _answer_caller(
-    call: Call, board: Board, caller: Leg, callee: Leg, response: Response, now: float
+    call: Call, board: Board, caller: Leg, callee: Leg, headers: sip.Headers, now: float
 ) -> None:
+    early = caller.sound.agreed is not None
     try:
-        body = caller.sound.answer_like(board, callee.sound, now)
+        body = caller.sound.answer_once(board, callee.sound, now)
     except NoPortsLeft:
         call.refuse(board, caller, 503, "No Media Ports Left", EndCause.FAILED, now)
         return
     call.connect(board, caller, callee, now)
-    call.answer_leg(board, caller, body, now, board.settings.passing.of(response))
+    call.answer_leg(board, caller, body, now, headers)
+    if early:  # perhaps another fork had answered then, with other codecs
+        reoffer.align(call, board, caller, callee, now)
 
 
 def failed(call: Call, board: Board, leg: Leg, status: int, now: float) -> None:
@@ -250,4 +261,4 @@ def gave_up(call: Call, board: Board, behalf_of: Leg, status: int, cause: EndCau
     if behalf_of.state is LegState.INVITED:
         call.refuse(board, behalf_of, status, "", cause, now)
     else:
-        transfer.target_failed(call, board, behalf_of, status, cause, now)
+        transfer.target_failed(call, board, status, cause, now)

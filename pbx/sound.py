@@ -36,6 +36,7 @@ class LegSound:
     """
 
     __slots__ = (
+        "_shown_before",
         "agreed",
         "awaits_answer",
         "call",
@@ -61,6 +62,7 @@ class LegSound:
         self.agreed: Sdp | None = None
         self.sent = b""
         self.awaits_answer = False
+        self._shown_before: Sdp | None = None
 
     # ------------------------------------------------------------ what the peer says
 
@@ -80,18 +82,31 @@ class LegSound:
         self._tell_media(board)
         return any(carried(stream) for stream in answer.streams)
 
+    def offer_refused(self) -> None:
+        """The peer said no to our last offer: what was agreed before it stays (RFC 3264 section 8)."""
+        self.awaits_answer = False
+        self.shown = self._shown_before
+
     # ------------------------------------------------------------ what we say
 
-    def offer(self, board: Board, other: LegSound, now: float) -> bytes:
+    def offer(self, board: Board, other: LegSound, now: float, direction: Direction | None = None) -> bytes:
         """Our offer to this leg: what the other leg's peer last said, with our ports. Raises NoPortsLeft.
 
-        Where the other peer has said nothing yet (late offer) it is an offer of our own.
+        Where the other peer has said nothing yet (late offer) it is an offer of our own. `direction`
+        overrides that of every stream in use.
         """
         source = other.theirs
         if source is None:
             return self.offer_own(board, now)
+        return self.offer_streams(board, source if direction is None else directed(source, direction), now)
+
+    def offer_streams(self, board: Board, source: Sdp, now: float) -> bytes:
+        """Offer these streams. No m-line that was there before may be missing (RFC 3264 section 8)."""
+        if self.shown is not None and len(self.shown.streams) > len(source.streams):
+            source = Sdp(source.origin, source.streams + _closed(self.shown.streams[len(source.streams) :]))
         self._open_ports(board, source, now)
         self.awaits_answer = True
+        self._shown_before = self.shown
         return self._say(source)
 
     def offer_own(self, board: Board, now: float) -> bytes:
@@ -102,16 +117,25 @@ class LegSound:
         return self._say(own_offer(board.settings.own_codecs, local, self._origin()))
 
     def answer_like(self, board: Board, other: LegSound, now: float) -> bytes:
-        """What the other leg's peer said last, as our answer to this leg's offer. Raises NoPortsLeft.
+        """What the other leg's peer answered, as our answer to this leg's offer. Raises NoPortsLeft.
 
-        Where this leg made no offer it is our offer instead, and its answer comes with the ACK.
+        Where this leg made no offer it is our offer instead, and its answer comes with the ACK. Where the
+        other leg's peer made an offer as well, what both offers have in common.
         """
         source = other.theirs
+        if other.agreed is not source and self.theirs is not None:
+            source = answer_within(self.theirs, other)
         assert source is not None
         return self.answer_with(board, source, now)
 
+    def answer_once(self, board: Board, other: LegSound, now: float) -> bytes:
+        """`answer_like`, but an answer that this leg has had already stays as it is (RFC 3261 13.2.1)."""
+        return self.sent if self.agreed is not None else self.answer_like(board, other, now)
+
     def answer_with(self, board: Board, answer: Sdp, now: float) -> bytes:
         """Answer this leg's offer with these streams (ours may be an application's). Raises NoPortsLeft."""
+        if self.theirs is not None and len(answer.streams) > len(self.theirs.streams):
+            answer = Sdp(answer.origin, answer.streams[: len(self.theirs.streams)])
         self._open_ports(board, answer, now)
         body = self._say(answer)
         if self.theirs is None:
@@ -159,10 +183,16 @@ class LegSound:
         """True while the peer does not listen: it has put us on hold."""
         return is_held(self.theirs)
 
-    def understands(self, other: LegSound) -> bool:
-        """True when either end accepts whatever the other may send on its sound stream."""
-        mine, others = self._speech(), other._speech()
-        return bool(mine & others) and (mine <= others or others <= mine)
+    def suits(self, other: LegSound) -> bool:
+        """True when the other leg's peer accepts all that this one may send, and we do not hold this one."""
+        audio = None if self.shown is None else self.shown.audio
+        if audio is not None and audio.direction is not Direction.SENDRECV:
+            return False
+        return self._speech() <= other._speech()
+
+    def shares(self, other: LegSound) -> bool:
+        """True when there is a codec that both peers accept now."""
+        return not self._speech().isdisjoint(other._speech())
 
     def _speech(self) -> frozenset[tuple[str, int, int]]:
         stream = None if self.agreed is None else self.agreed.audio
@@ -313,11 +343,34 @@ def narrowed(offered: Stream, keep: frozenset[tuple[str, int, int]]) -> Stream:
 
 
 def answer_within(offer: Sdp, other: LegSound) -> Sdp | None:
-    """An answer that keeps, of each offered stream, the codecs that the other leg's peer accepts as well."""
-    if other.theirs is None or len(other.theirs.streams) != len(offer.streams):
+    """An answer that keeps, of each offered stream, the codecs that the other leg's peer accepts as well.
+
+    None where they have no sound in common.
+    """
+    if other.theirs is None:
         return None
-    streams = tuple(
-        narrowed(offered, encodings(theirs))
-        for offered, theirs in zip(offer.streams, other.theirs.streams, strict=True)
-    )
-    return Sdp(offer.origin, streams) if any(stream.formats and stream.port for stream in streams) else None
+    common = [
+        _common(offered, theirs) for offered, theirs in zip(offer.streams, other.theirs.streams, strict=False)
+    ]
+    streams = tuple(common) + _closed(offer.streams[len(common) :])
+    return Sdp(offer.origin, streams) if any(stream.port for stream in streams) else None
+
+
+def _common(offered: Stream, theirs: Stream) -> Stream:
+    kept = narrowed(offered, encodings(theirs))
+    spoken = any(codec.name != "telephone-event" for codec in kept.codecs)
+    usable = theirs.port and theirs.kind == offered.kind and (spoken or not offered.codecs)
+    return kept if usable else msgspec.structs.replace(offered, port=0)
+
+
+def directed(sdp: Sdp, direction: Direction) -> Sdp:
+    """The same streams, those in use with this direction."""
+    streams = [
+        msgspec.structs.replace(stream, direction=direction) if stream.port else stream
+        for stream in sdp.streams
+    ]
+    return Sdp(sdp.origin, tuple(streams))
+
+
+def _closed(streams: tuple[Stream, ...]) -> tuple[Stream, ...]:
+    return tuple([msgspec.structs.replace(stream, port=0) for stream in streams])

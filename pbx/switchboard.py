@@ -13,7 +13,7 @@ from typing import Any, Protocol
 
 from conf.snapshot import Snapshot, TenantId
 from media import messages as media
-from pbx import api, appcalls, memo, transfer
+from pbx import api, appcalls, memo, replacement
 from pbx.api import CallEvent, CallId, CallObserver, EndCause, LegId
 from pbx.appcalls import AppAnswer, AppCommand, AppDone, AppEcho, AppTone
 from pbx.board import AppNews, Board, CallSettings, MediaRestarted, NewSnapshot, Output, Target
@@ -225,6 +225,13 @@ class Switchboard:
     def reach(self, tenant: TenantId, number: str, now: float) -> list[list[Target]]:
         return self.registrations.reach((tenant, number), now + self.wall_offset)
 
+    def means(self, host: str, tenant: TenantId) -> bool:
+        """A number is looked for in the caller's own tenant, and only when the URI names us."""
+        named = self.snapshot.tenant_by_domain.get(host)
+        if named is not None:
+            return named == tenant
+        return is_address(host) or host == "localhost"
+
     def media_host(self, flow: Flow | None, uri: str = "") -> str:
         return self._hosts.media_host(flow, uri)
 
@@ -299,7 +306,7 @@ class Switchboard:
             self._replace(event, known, replaces, now)
             return
         dialled = request.request_uri
-        if not self._means_tenant(dialled.host, known):
+        if not self.means(dialled.host, known.tenant.id):
             self.send(sip.Reject(dialog=event.dialog, status=404, reason="Not Found"))
             return
         attempt = Attempt(known.tenant.id, known.party, dialled.user)
@@ -315,13 +322,6 @@ class Switchboard:
         self._places[call.id] = tuple(key for key, _ in places)
         call.start(self, event, now)
         self._settle(call, now)
-
-    def _means_tenant(self, host: str, known: Known) -> bool:
-        """A number is looked for in the caller's own tenant, and only when the URI names us."""
-        named = self.snapshot.tenant_by_domain.get(host)
-        if named is not None:
-            return named == known.tenant.id
-        return is_address(host) or host == "localhost"
 
     def _places_of(self, known: Known) -> tuple[Limit, ...]:
         tenant = known.tenant
@@ -350,8 +350,12 @@ class Switchboard:
             self.send(sip.Reject(dialog=event.dialog, status=481))
             return
         call, old = found
+        refused = replacement.refusal(call, old, early_only=wanted.early_only)
+        if refused:
+            self.send(sip.Reject(dialog=event.dialog, status=refused))
+            return
         self._by_leg[event.dialog] = call
-        transfer.replaced(call, self, event, old, known.party, now)
+        replacement.replaced(call, self, event, old, known.party, now)
         self._settle(call, now)
 
     def _asked_in_dialog(self, event: sip.Asked, now: float) -> None:

@@ -78,6 +78,23 @@ class Sip(Section):
         tuple(map(parse_network, PRIVATE_NETWORKS)),
         description="Peers in these are told the server's own address in place of advertised_host.",
     )
+    local_networks: Networks = Field(
+        tuple(
+            parse_network(each)
+            for each in (
+                "10.0.0.0/8",
+                "172.16.0.0/12",
+                "192.168.0.0/16",
+                "127.0.0.0/8",
+                "169.254.0.0/16",
+                "::1/128",
+                "fc00::/7",
+                "fe80::/10",
+            )
+        ),
+        description="Networks on our side of the NAT: peers there are told our own address, "
+        "all others advertised_host.",
+    )
     trusted_networks: Networks = Field(
         (),
         description="Networks whose identity headers (RFC 3325) are believed, besides those of trunks.",

@@ -137,7 +137,7 @@ class Process:
                 self._local_for,
                 self.settings.media.bind_host,
                 self.settings.media.advertised_host,
-                self.settings.sip.trusted_networks,
+                self.settings.sip.local_networks,
             ),
             nonce_key=source.randbytes(32),
             now=now,

@@ -32,7 +32,7 @@ def stack_settings(settings: Settings, *, strict: bool = False) -> StackSettings
             Local(Transport(each.transport), each.host, each.port, sip.advertised_host)
             for each in sip.listeners
         ),
-        local_networks=sip.trusted_networks,
+        local_networks=sip.local_networks,
         server_name=sip.server_name,
         timers=Timers(sip.t1_ms / 1000, sip.t2_ms / 1000, sip.t4_ms / 1000),
         min_se_s=settings.calls.min_session_expires_s,

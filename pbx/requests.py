@@ -44,6 +44,8 @@ class Requests:
                     board.send(sip.Reply(request=event.request, status=200, headers=(ALLOW, ACCEPT)))
                 case "MESSAGE":
                     self._message(board, event, now)
+                case "REFER":
+                    _say(board, event, 403, "Only Inside A Call")
                 case _:
                     _say(board, event, 405, "Method Not Allowed", (ALLOW,))
         except PeerFault as fault:

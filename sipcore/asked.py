@@ -23,6 +23,8 @@ from sipcore.usage import Offer, Phase, Usage
 
 MAX_PENDING = 32
 """Requests of one peer that may wait for the call layer at a time."""
+_MAKES_A_SUBSCRIPTION = ("REFER", "SUBSCRIBE")
+"""Their 2xx names where requests of the subscription go (RFC 3515 2.2, RFC 6665 4.2.1.2)."""
 RETRY_S = 10
 """A 500 for bad timing says to come back after a random 0 to 10 seconds (RFC 3261 14.2)."""
 
@@ -225,4 +227,6 @@ def core_lines(core: Core, unanswered: Unanswered) -> str:
     """What our response says of ourselves: all that we can in a 2xx that may change the session."""
     if unanswered.method in ("INVITE", "UPDATE"):
         return f"{unanswered.contact}{core.able_lines}"
+    if unanswered.method in _MAKES_A_SUBSCRIPTION:
+        return f"{unanswered.contact}{core.server_line}"
     return core.server_line

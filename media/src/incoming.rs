@@ -6,6 +6,7 @@
 use crate::rtp::Packet;
 use crate::time::{Micros, SECOND, ticks};
 
+const CYCLE: u32 = 0x1_0000;
 const MOST_DROPPED: u16 = 3000;
 const MOST_MISORDERED: u16 = 100;
 /// Packets of the SSRC before may still be under way for this long.
@@ -30,7 +31,8 @@ pub struct Incoming {
 #[derive(Debug)]
 struct Source {
     ssrc: u32,
-    /// Extended sequence numbers of the first packet and of the highest one.
+    /// Extended sequence numbers of the first packet and of the highest one; both begin a cycle too high, so
+    /// that a packet that is misordered across the first wrap lies above zero.
     first: u32,
     highest: u32,
     received: u32,
@@ -130,7 +132,7 @@ impl Incoming {
             ssrc: source.ssrc,
             fraction_lost: (missing * 256).checked_div(u64::from(expected)).unwrap_or(0).min(255) as u8,
             lost: source.lost().min(0x7f_ffff),
-            highest: source.highest,
+            highest: source.highest.wrapping_sub(CYCLE),
             jitter: source.jitter_16 >> 4,
         })
     }
@@ -145,7 +147,7 @@ enum Place {
 
 impl Source {
     fn new(packet: &Packet, clock_rate_hz: u32, now: Micros) -> Self {
-        let first = 0x1_0000 + u32::from(packet.sequence);
+        let first = CYCLE + u32::from(packet.sequence);
         Self {
             ssrc: packet.ssrc,
             first,

@@ -68,15 +68,24 @@ pub struct Latch {
     candidate: Option<Candidate>,
     proof: u8,
     proof_time: Micros,
+    /// Whether a stream can be recognised when it comes from elsewhere: UDPTL has nothing that is hard to guess.
+    recognisable: bool,
 }
 
 impl Latch {
     pub fn rtp(signalled: SocketAddr) -> Self {
-        Self { signalled, lock: None, candidate: None, proof: PROOF, proof_time: PROOF_TIME }
+        Self {
+            signalled,
+            lock: None,
+            candidate: None,
+            proof: PROOF,
+            proof_time: PROOF_TIME,
+            recognisable: true,
+        }
     }
 
     pub fn udptl(signalled: SocketAddr) -> Self {
-        Self { proof: UDPTL_PROOF, proof_time: UDPTL_PROOF_TIME, ..Self::rtp(signalled) }
+        Self { proof: UDPTL_PROOF, proof_time: UDPTL_PROOF_TIME, recognisable: false, ..Self::rtp(signalled) }
     }
 
     pub fn signalled(&self) -> SocketAddr {
@@ -100,7 +109,7 @@ impl Latch {
                 self.lock_on(from, mark, now)
             }
             Some(_) if self.signalled == from => self.prove(from, mark, now, self.proof),
-            Some(lock) if lock.is_continued_by(mark, now) => self.prove(from, mark, now, CONTINUATION_PROOF),
+            Some(lock) if self.recognisable && lock.is_continued_by(mark, now) => self.prove(from, mark, now, CONTINUATION_PROOF),
             Some(_) => Err(Foreign),
             None if self.signalled == from => self.lock_on(from, mark, now),
             None => self.prove(from, mark, now, self.proof),

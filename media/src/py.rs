@@ -108,6 +108,7 @@ impl Core {
             for worker in &mut self.workers {
                 worker.receive(port, component, source.into(), &mut data, from_seconds(now));
             }
+            self.collect_events();
         }
         self.take_sends(py)
     }
@@ -125,6 +126,7 @@ impl Core {
         let steps = self.control.tick(now);
         self.perform(steps, now);
         self.workers.iter_mut().for_each(|worker| worker.tick(now));
+        self.collect_events();
     }
 
     /// When `tick` is next due.
@@ -135,9 +137,6 @@ impl Core {
 
     /// One frame with what happened since this was last asked.
     fn take_events<'py>(&mut self, py: Python<'py>) -> Bound<'py, PyBytes> {
-        for worker in &mut self.workers {
-            self.events.extend(worker.take_events());
-        }
         PyBytes::new(py, &write_frame(&std::mem::take(&mut self.events)))
     }
 }
@@ -174,6 +173,16 @@ impl Core {
     fn pass_on(&mut self, worker: usize, command: &Command, now: Micros) {
         if let Some(worker) = self.workers.get_mut(worker) {
             worker.command(command, now);
+        }
+        self.collect_events();
+    }
+
+    fn collect_events(&mut self) {
+        for worker in &mut self.workers {
+            let events = worker.take_events();
+            if self.control.has_engine() {
+                self.events.extend(events);
+            }
         }
     }
 

@@ -6,7 +6,7 @@ pub const MILLISECOND: Micros = 1_000;
 pub const SECOND: Micros = 1_000_000;
 
 pub fn from_seconds(seconds: f64) -> Micros {
-    (seconds * SECOND as f64) as Micros
+    (seconds * SECOND as f64).round() as Micros
 }
 
 pub fn to_seconds(at: Micros) -> f64 {

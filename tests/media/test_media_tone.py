@@ -1,0 +1,114 @@
+"""A tone, judged on its samples: frequency, level, continuity, and packets on time."""
+
+import math
+
+import pytest
+from media_room import OPUS, PCMA, PCMU, Room, steps
+
+from media.messages import ClosePort, Hear, OpenTone, Unhear
+
+TONE = 90
+
+
+def mu_law(code: int) -> int:
+    code = ~code & 0xFF
+    magnitude = (((code & 0x0F) << 3) + 132 << (code >> 4 & 7)) - 132
+    return -magnitude if code & 0x80 else magnitude
+
+
+def a_law(code: int) -> int:
+    code ^= 0x55
+    segment, step = code >> 4 & 7, code & 0x0F
+    magnitude = (step << 4) + 8 if segment == 0 else (step << 4) + 264 << (segment - 1)
+    return magnitude if code & 0x80 else -magnitude
+
+
+def amplitude(samples: list[int], frequency_hz: float) -> float:
+    """How much of `frequency_hz` there is, as the amplitude of a sine (Goertzel)."""
+    step = 2 * math.cos(2 * math.pi * frequency_hz / 8000)
+    before, last = 0.0, 0.0
+    for sample in samples:
+        before, last = last, sample + step * last - before
+    power = last * last + before * before - step * last * before
+    return 2 * math.sqrt(power) / len(samples)
+
+
+@pytest.fixture
+def room() -> Room:
+    return Room()
+
+
+def listen(room: Room, phone, seconds: float, decode) -> list[int]:
+    start = len(phone.heard)
+    room.wait(seconds)
+    return [decode(code) for packet in phone.heard[start:] for code in packet.payload]
+
+
+@pytest.mark.parametrize(("codec", "decode"), [(PCMU, mu_law), (PCMA, a_law)], ids=["mu-law", "A-law"])
+@pytest.mark.parametrize("frequency_hz", [425.0, 1004.0, 2987.0])
+@pytest.mark.parametrize("level_dbov", [0.0, -10.0, -30.0])
+def test_frequency_and_level_are_right(room, codec, decode, frequency_hz, level_dbov):
+    alice = room.phone(1, codec)
+    room.tell(OpenTone(TONE, 1, frequency_hz, level_dbov), Hear(1, TONE))
+    samples = listen(room, alice, 1.0, decode)
+    full = 32767 * 10 ** (level_dbov / 20)
+    heard = amplitude(samples, frequency_hz)
+    assert 20 * math.log10(heard / full) == pytest.approx(0, abs=0.1)
+    total = math.sqrt(2 * sum(sample * sample for sample in samples) / len(samples))
+    noise = math.sqrt(max(0.0, total * total - heard * heard))
+    assert 20 * math.log10(noise / heard) < -33, "nothing but quantising noise"
+
+
+def test_frames_come_each_20_ms_in_one_stream(room):
+    alice = room.phone(1)
+    room.tell(OpenTone(TONE, 1, 1000.0, -10.0), Hear(1, TONE))
+    room.wait(1.99)
+    assert steps(alice.heard) == [(1, 160)] * 99
+    assert [packet.marker for packet in alice.heard] == [True] + [False] * 99
+    start = alice.heard[0].at
+    assert [packet.at - start for packet in alice.heard] == pytest.approx([0.02 * n for n in range(100)])
+
+
+def test_a_worker_that_was_held_up_leaves_a_gap_and_no_burst(room):
+    alice = room.phone(1)
+    room.tell(OpenTone(TONE, 1, 1000.0, -10.0), Hear(1, TONE))
+    room.wait(0.1)
+    room.now += 1.0
+    room.wait(0.1)
+    assert len(alice.heard) == pytest.approx(12, abs=1)
+    assert max(timestamp for _, timestamp in steps(alice.heard)) == pytest.approx(8000, abs=160)
+
+
+def test_each_listener_gets_its_codec(room):
+    alice, bob, carol = room.phone(1, PCMA, PCMU), room.phone(2, OPUS, PCMU), room.phone(3, OPUS)
+    room.tell(OpenTone(TONE, 1, 1000.0, -10.0), *(Hear(n, TONE) for n in (1, 2, 3)))
+    room.wait(0.1)
+    assert {packet.payload_type for packet in alice.heard} == {8}
+    assert {packet.payload_type for packet in bob.heard} == {0}
+    assert carol.heard == []
+
+
+def test_a_tone_that_nobody_hears_does_nothing(room):
+    alice = room.phone(1, rtcp=False)
+    room.tell(OpenTone(TONE, 1, 1000.0, -10.0), Hear(1, TONE))
+    room.wait(0.1)
+    room.tell(Unhear(1, TONE))
+    heard = len(alice.heard)
+    room.wait(1)
+    assert len(alice.heard) == heard
+    assert room.core.next_deadline() == 1015.0, "only alice's silence is waited for"
+    room.tell(Hear(1, TONE))
+    room.wait(0.1)
+    assert len(alice.heard) > heard
+    assert max(step for step, _ in steps(alice.heard)) == 1
+
+
+def test_from_a_tone_to_a_phone_is_one_stream(room):
+    alice, bob = room.phone(1), room.phone(2)
+    room.tell(OpenTone(TONE, 1, 425.0, -10.0), Hear(1, TONE))
+    room.wait(0.99)
+    room.tell(Unhear(1, TONE), ClosePort(TONE), Hear(1, 2))
+    bob.talks(10)
+    assert {step for step, _ in steps(alice.heard)} == {1}
+    assert sum(packet.marker for packet in alice.heard) == 2
+    assert {timestamp for _, timestamp in steps(alice.heard)} == {160}

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from sipcore.asking import Asking
 from sipcore.core import Core, Unanswered
-from sipcore.dialog import Dialog, contact_of
+from sipcore.dialog import Dialog, contact_of, knows_update
 from sipcore.endings import Endings
 from sipcore.events import Asked, DialogId, EndedBy, Reply
 from sipcore.flow import Flow
@@ -155,7 +155,7 @@ class PeerRequests:
             has_offer=bool(request.body),
             contact=self._contact(dialog, tx),
             target=contact_of(request),
-            takes_update="UPDATE" in request.allow,
+            takes_update=knows_update(request),
             wanted=wanted,
         )
         number = core.put_up(unanswered)

@@ -14,7 +14,7 @@ from sipcore.faults import PeerFault
 from sipcore.flow import Flow
 from sipcore.hops import is_loose, next_hop, way_back, way_on
 from sipcore.message import Request, Response
-from sipcore.text import Draft
+from sipcore.text import Draft, tag_of
 
 
 class DialogState(enum.IntEnum):
@@ -83,7 +83,7 @@ class Dialog(msgspec.Struct, gc=False, array_like=True):
         contact = contact_of(message)
         if contact:
             self.remote_target = contact
-        if "UPDATE" in message.allow:
+        if knows_update(message):
             self.takes_update = True
 
     def heard_on(self, flow: Flow) -> None:
@@ -111,6 +111,12 @@ def contact_of(message: Request | Response) -> str:
     return contacts[0].uri if contacts and contacts[0].uri != "*" else ""
 
 
+def knows_update(message: Request | Response) -> bool:
+    """True when Allow names UPDATE. A second Allow field, which nobody writes, is not looked at."""
+    allow = message.get("allow")
+    return allow is not None and "UPDATE" in allow
+
+
 def dialog_of_request(request: Request, local_tag: str, flow: Flow) -> Dialog:
     """The early dialog that an incoming INVITE begins (12.1.1). Raises PeerFault(400) without a Contact."""
     contact = contact_of(request)
@@ -121,7 +127,7 @@ def dialog_of_request(request: Request, local_tag: str, flow: Flow) -> Dialog:
     return Dialog(
         call_id=request.call_id,
         local_tag=local_tag,
-        remote_tag=request.from_.tag,
+        remote_tag=tag_of(request.get("from")),
         local=f"{request.get('to')};tag={local_tag}",
         remote=request.get("from") or "",
         remote_target=contact,
@@ -132,7 +138,7 @@ def dialog_of_request(request: Request, local_tag: str, flow: Flow) -> Dialog:
         secure=request.uri[:5].lower() == "sips:",
         flow=way.flow,
         follows=way.follows,
-        takes_update="UPDATE" in request.allow,
+        takes_update=knows_update(request),
     )
 
 
@@ -150,7 +156,7 @@ def dialog_of_response(
     return Dialog(
         call_id=draft.call_id,
         local_tag=local_tag,
-        remote_tag=response.to.tag,
+        remote_tag=tag_of(response.get("to")),
         local=draft.from_,
         remote=response.get("to") or "",
         remote_target=contact,
@@ -161,5 +167,5 @@ def dialog_of_response(
         secure=draft.secure,
         flow=flow if way is None else way.flow,
         follows=way is None or way.follows,
-        takes_update="UPDATE" in response.allow,
+        takes_update=knows_update(response),
     )

@@ -53,14 +53,15 @@ class Incoming:
         if wanted.is_too_short(least_s):
             core.respond(tx, head, 422, lines=f"{core.server_line}Min-SE: {least_s}\r\n")
             return
+        needs_reliable = request.get("require") is not None and "100rel" in request.require
         tx.user = dialog_id = DialogId(core.new_id())
         invited = Invited(
             transaction=tx,
             head=head,
             cseq=dialog.remote_cseq,
             has_offer=bool(request.body),
-            takes_reliable="100rel" in request.supported or "100rel" in request.require,
-            needs_reliable="100rel" in request.require,
+            takes_reliable=needs_reliable or "100rel" in request.supported,
+            needs_reliable=needs_reliable,
             lines=_record_routes(request) + core.contact_line(flow, secure=dialog.secure),
             wanted=wanted,
         )

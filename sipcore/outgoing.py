@@ -19,7 +19,7 @@ from sipcore.reliable import Order, order_of, rseq_of
 from sipcore.requests import Requests
 from sipcore.sending import Purpose, Sending
 from sipcore.sessions import Sessions
-from sipcore.text import Draft, check_lines, content_line, header_lines
+from sipcore.text import Draft, check_lines, content_line, header_lines, tag_of
 from sipcore.transaction_store import Transaction
 from sipcore.usage import Calling, DialogTimer, LateAck, Offer, Phase, Usage
 
@@ -139,7 +139,7 @@ class Outgoing:
             return
         if response.status == 100:
             return
-        tag = response.to.tag
+        tag = tag_of(response.get("to"))
         early = calling.early.get(tag)
         if early is None:
             if tag and len(calling.early) < MAX_FORKS:
@@ -227,7 +227,7 @@ class Outgoing:
 
     def _again(self, tx: Transaction, response: Response) -> None:
         """A 2xx after the first: a copy is acknowledged as before, another fork's is ended (13.2.2.4)."""
-        tag = response.to.tag
+        tag = tag_of(response.get("to"))
         for acked_tag, ack in tx.acks:
             if acked_tag == tag:
                 self._core.out.append(ack)

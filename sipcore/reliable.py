@@ -63,7 +63,7 @@ class Order(enum.Enum):
 
 def rseq_of(response: Response) -> int | None:
     """The RSeq of a response that asks for a PRACK, None for all others. A broken number counts as none."""
-    if "100rel" not in response.require:
+    if response.get("rseq") is None or "100rel" not in response.require:
         return None
     try:
         return parse_number(response.get("rseq") or "", "RSeq", "RFC 3262 7.1") or None

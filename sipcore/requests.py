@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from sipcore.core import Core
+from sipcore.dialog import TARGET_REFRESH
 from sipcore.digest_client import answers
 from sipcore.events import Resolve, Resolved, Transmit
 from sipcore.faults import PeerFault
@@ -17,7 +18,7 @@ from sipcore.flow import Flow, Transport
 from sipcore.hops import literal_flow, may_use_tcp
 from sipcore.message import Response
 from sipcore.sending import Purpose, Sending
-from sipcore.text import Draft, write_request
+from sipcore.text import Draft, tag_of, write_request
 from sipcore.transaction import Machine, Tell, Trigger
 from sipcore.transaction_store import Transaction
 from sipcore.uri import parse_uri
@@ -159,14 +160,17 @@ class Requests:
 
     def response(self, response: Response, flow: Flow) -> None:
         """A response came in. Raises PeerFault for one that cannot be read; it then counts as not come."""
-        core, status, cseq = self._core, response.status, response.cseq
-        key = f"{response.via.branch}|{cseq.method}"
+        core, status, method = self._core, response.status, response.cseq.method
+        key = f"{_branch_in(response)}|{method}"
         tx = core.transactions.clients.get(key)
+        if tx is None:
+            key = f"{response.via.branch}|{method}"
+            tx = core.transactions.clients.get(key)
         if tx is None:
             core.broke(flow, status, "RFC 3261 17.1.3: no such transaction")
             return
-        if status > 100 and tx.machine is Machine.INVITE_CLIENT and status < 300:
-            _ = response.contacts, response.record_routes, response.require, response.allow
+        if 100 < status < 300 and method in TARGET_REFRESH:
+            _check_dialog_headers(response)
         sending = self.under_way.get(key)
         ack = b""
         if status >= 300 and sending is not None and tx.machine is Machine.INVITE_CLIENT:
@@ -264,6 +268,19 @@ class Requests:
 
 def _branch_of(key: str) -> str:
     return key.partition("|")[0]
+
+
+def _branch_in(response: Response) -> str:
+    """The top Via's branch where our own spelling was kept; who changes it has their Via parsed."""
+    return (response.get("via") or "").partition(";branch=")[2].partition(";")[0]
+
+
+def _check_dialog_headers(response: Response) -> None:
+    """Raises PeerFault now for what would be broken later, when half of the work is done."""
+    tag_of(response.get("to"))
+    _ = response.contacts, response.record_routes
+    if response.get("require") is not None:
+        _ = response.require
 
 
 def _trigger(status: int) -> Trigger:

@@ -36,7 +36,7 @@ class Screening:
             _ = request.request_uri
             if request.max_forwards == 0 and request.method != "OPTIONS":
                 return self._no_hops
-        if not self._extensions >= request.require:
+        if request.get("require") is not None and not self._extensions >= request.require:
             unknown = ", ".join(sorted(request.require - self._extensions))
             return Refusal(420, "RFC 3261 8.2.2.3", f"Unsupported: {unknown}\r\n")
         return None

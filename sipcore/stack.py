@@ -57,7 +57,7 @@ from sipcore.requests import Requests
 from sipcore.screening import Refusal, Screening
 from sipcore.sessions import Sessions
 from sipcore.settings import StackSettings
-from sipcore.text import broken_head, response_head, write_response
+from sipcore.text import broken_head, response_head, tag_of, write_response
 from sipcore.transaction import Machine, State, Tell, Trigger
 from sipcore.transaction_store import Transaction
 from sipcore.usage import DialogTimer, Phase, Usage
@@ -150,10 +150,11 @@ class Stack:
         core.now = now
         out: list[Output] = []
         core.out = out
-        self._run_timers(now)
+        if now >= core.deadlines.earliest or core.transactions.is_due(now):
+            self._run_timers(now)
+        self._in_hand = None
+        self._subject = 0
         try:
-            self._in_hand = None
-            self._subject = 0
             self._doors[type(input)](input)
         except Exception as error:  # noqa: BLE001 - the decision about it is made there
             self._crashed(error)
@@ -245,7 +246,6 @@ class Stack:
         flow, message = event.flow, None
         try:
             message = parse(event.data)
-            check(message)
             if isinstance(message, Request):
                 self._request(message, flow)
             else:
@@ -255,6 +255,8 @@ class Stack:
 
     def _request(self, request: Request, flow: Flow) -> None:
         core, via, method = self._core, request.via, request.method
+        if request.cseq.method != method:
+            raise PeerFault(400, "CSeq method mismatch", "RFC 3261 8.1.1.5")
         key = server_key(request, via)
         known = core.transactions.servers.get(key)
         if known is not None:
@@ -270,7 +272,7 @@ class Stack:
 
     def _new_request(self, request: Request, via: Via, flow: Flow, key: str) -> None:
         core, invite = self._core, request.method == "INVITE"
-        to_tag, from_tag, call_id = request.to.tag, request.from_.tag, request.call_id
+        to_tag, from_tag, call_id = tag_of(request.get("to")), tag_of(request.get("from")), request.call_id
         merge_key = "" if to_tag else f"{call_id} {from_tag} {request.cseq.number} {request.method}"
         refused = self._refusal(request, to_tag, merge_key)
         if refused is not None:
@@ -296,8 +298,8 @@ class Stack:
 
     def _ack(self, request: Request, flow: Flow) -> None:
         """The ACK of a 2xx (13.3.1.4). One for a refusal that was made without a transaction is expected."""
-        to_tag = request.to.tag
-        found = self._core.find(request.call_id, to_tag, request.from_.tag)
+        to_tag = tag_of(request.get("to"))
+        found = self._core.find(request.call_id, to_tag, tag_of(request.get("from")))
         if found is not None:
             usage = found[0]
             self._subject = usage.id
@@ -319,7 +321,7 @@ class Stack:
             return
         usage = core.usages.get(invite.user)
         tag = ""
-        if not request.to.tag:
+        if not tag_of(request.get("to")):
             tag = core.ids.derived_tag(via.branch, request.call_id) if usage is None else usage.local_tag
         head = response_head(request, via, flow, tag)
         wire = write_response(head, 200, "", core.server_line, b"")
@@ -341,6 +343,8 @@ class Stack:
             return Refusal(503, "our limit of transactions", f"Retry-After: {settings.retry_after_s}\r\n")
         if merge_key in core.transactions.merge_keys:
             return _MERGED
+        if not to_tag:
+            check(request)
         return self._screening.refusal(request, outside=not to_tag)
 
     def _is_shed(self) -> bool:
@@ -352,7 +356,7 @@ class Stack:
 
     def _refuse(self, request: Request, via: Via, flow: Flow, refused: Refusal) -> None:
         core = self._core
-        tag = "" if request.to.tag else core.ids.derived_tag(via.branch, request.call_id)
+        tag = "" if tag_of(request.get("to")) else core.ids.derived_tag(via.branch, request.call_id)
         head = response_head(request, via, flow, tag)
         wire = write_response(head, refused.status, "", f"{core.server_line}{refused.lines}", b"")
         core.transmit(reply_flow(via, flow), wire)

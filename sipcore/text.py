@@ -7,13 +7,14 @@ nothing; what it writes is handed to it. Text from the call layer is checked for
 from __future__ import annotations
 
 import contextlib
+import re
 
 import msgspec
 
 from sipcore.events import Headers
 from sipcore.faults import Misuse, PeerFault
 from sipcore.flow import Flow
-from sipcore.headers import Via
+from sipcore.headers import Via, parse_name_addr
 from sipcore.message import Request
 from sipcore.phrases import PHRASES
 
@@ -99,6 +100,20 @@ def broken_head(request: Request, via: Via, flow: Flow, to_tag: str) -> str:
     return "\r\n".join([*lines, ""])
 
 
+def tag_of(value: str | None) -> str:
+    """The tag of a From or To value, "" without one. Raises PeerFault(400) for what is no address.
+
+    Taken from the usual form without parsing the rest: most messages are only looked up by their tags.
+    """
+    if value is None:
+        raise PeerFault(400, "Missing From or To", "RFC 3261 8.1.1")
+    at = value.rfind(">")
+    if at == len(value) - 1 > 0:
+        return ""
+    match = _only_a_tag(value, at) if at > 0 else None
+    return parse_name_addr(value).tag if match is None else match[1]
+
+
 def header_lines(headers: Headers) -> str:
     """Header fields of the call layer as lines. Raises Misuse for a line break in one."""
     if not headers:
@@ -129,6 +144,7 @@ def encode(text: str) -> bytes:
         raise Misuse("a header holds text that has no UTF-8 form") from error
 
 
+_only_a_tag = re.compile(r">;tag=([A-Za-z0-9.!%*_+`'~-]+)").fullmatch
 _JOIN_VIAS = "\r\nVia: "
 
 

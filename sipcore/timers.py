@@ -14,6 +14,7 @@ from typing import Generic, TypeVar
 import msgspec
 
 Key = TypeVar("Key", bound=Hashable)
+NEVER = float("inf")
 _SLACK = 64
 """Stopped deadlines that are not worth tidying up."""
 
@@ -90,9 +91,13 @@ class Deadlines(Generic[Key]):
     stays within twice the live deadlines.
     """
 
-    __slots__ = ("_heap", "_live", "_serial")
+    __slots__ = ("_heap", "_live", "_serial", "earliest")
+
+    earliest: float
+    """never later than the earliest deadline, so that asking whether any is due costs one comparison"""
 
     def __init__(self) -> None:
+        self.earliest = NEVER
         self._heap: list[tuple[float, int, Key]] = []
         self._live: dict[Key, int] = {}
         self._serial = 0
@@ -109,6 +114,8 @@ class Deadlines(Generic[Key]):
         live, heap = self._live, self._heap
         live[key] = serial
         heapq.heappush(heap, (when, serial, key))
+        if when < self.earliest:
+            self.earliest = when
         if len(heap) > 2 * len(live) + _SLACK:
             self._rebuild()
 
@@ -134,12 +141,15 @@ class Deadlines(Generic[Key]):
 
         One at a time, because what is done about one may stop the next.
         """
+        if now < self.earliest:
+            return None
         heap = self._heap
         while heap and heap[0][0] <= now:
             _, serial, key = heapq.heappop(heap)
             if self._live.get(key) == serial:
                 del self._live[key]
                 return key
+        self.earliest = heap[0][0] if heap else NEVER
         return None
 
 

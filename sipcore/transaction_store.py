@@ -17,7 +17,7 @@ import msgspec
 from sipcore.events import Output, Transmit
 from sipcore.faults import Misuse
 from sipcore.flow import Flow, Transport
-from sipcore.timers import Deadlines, Lane, Letter, Timers
+from sipcore.timers import NEVER, Deadlines, Lane, Letter, Timers
 from sipcore.transaction import (
     TRANSPORT_ERROR,
     AtT2,
@@ -65,7 +65,6 @@ Told = list[tuple[Transaction, Tell]]
 _LINGERING = (Letter.D, Letter.I, Letter.J, Letter.K, Letter.L, Letter.M)
 _RESENDING = (Letter.A, Letter.E, Letter.G)
 _CLIENTS = frozenset((Machine.INVITE_CLIENT, Machine.REQUEST_CLIENT))
-_NEVER = float("inf")
 _OVER = frozenset((State.ACCEPTED, State.COMPLETED))
 
 
@@ -80,7 +79,7 @@ class TransactionStore:
         self._timers = timers
         self._deadlines: Deadlines[tuple[Letter, Transaction]] = Deadlines()
         self._lanes: dict[Letter, Lane[Transaction]] = {letter: Lane() for letter in _LINGERING}
-        self._lanes_due = _NEVER
+        self._lanes_due = NEVER
         """the earliest deadline in a lane"""
         self._by_flow: dict[Flow, set[Transaction]] = {}
         self._rows = {
@@ -132,6 +131,10 @@ class TransactionStore:
             run(tx, now, out, wire)
         return tell
 
+    def is_due(self, now: float) -> bool:
+        """True when `expire` may have something to do."""
+        return now >= self._lanes_due or now >= self._deadlines.earliest
+
     def expire(self, now: float, out: Outputs) -> Told:
         """Fire the timers that are due, and return what users are to be told."""
         if now >= self._lanes_due:
@@ -151,7 +154,7 @@ class TransactionStore:
             while (tx := lane.pop(now)) is not None:
                 self.fire(tx, trigger, now, out)
         heads = [when for lane in self._lanes.values() if (when := lane.next()) is not None]
-        self._lanes_due = min(heads, default=_NEVER)
+        self._lanes_due = min(heads, default=NEVER)
 
     def flow_failed(self, flow: Flow, now: float, out: Outputs) -> Told:
         """Take the steps of a transport error for all transactions that rely on `flow`."""
@@ -176,7 +179,7 @@ class TransactionStore:
         """When `expire` has something to do, or None."""
         running, lingering = self._deadlines.next(), self._lanes_due
         if running is None:
-            return None if lingering == _NEVER else lingering
+            return None if lingering == NEVER else lingering
         return min(running, lingering)
 
     def timers_running(self) -> int:

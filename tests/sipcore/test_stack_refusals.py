@@ -171,7 +171,7 @@ def test_no_bytes_raise(data: bytes) -> None:
     assert all(isinstance(output, PeerBroke) for output in Scene().stack.handle(Received(data, ALICE), 0.0))
 
 
-@pytest.mark.parametrize("header", ["Session-Expires: soon", "Min-SE: x", 'Supported: a, "', "Allow: a, <"])
+@pytest.mark.parametrize("header", ["Session-Expires: soon", "Min-SE: x", 'Supported: a, "'])
 @pytest.mark.parametrize("method", ["INVITE", "UPDATE"])
 def test_a_broken_header_that_matters_gets_400(alice: Far, scene: Scene, header: str, method: str) -> None:
     is_answered(scene, alice)
@@ -179,7 +179,7 @@ def test_a_broken_header_that_matters_gets_400(alice: Far, scene: Scene, header:
     assert "400" in alice.sends(method, headers=f"{header}\r\n", body=SDP)
 
 
-@pytest.mark.parametrize("header", ["Record-Route: <", "Contact: <", 'Supported: a, "', "Allow: a, <"])
+@pytest.mark.parametrize("header", ["Record-Route: <", "Contact: <", 'Supported: a, "'])
 def test_a_broken_header_of_a_new_call_gets_400_and_leaves_nothing(
     alice: Far, scene: Scene, header: str
 ) -> None:

@@ -75,10 +75,6 @@ class Sip(Section):
         5000, ge=500, le=60000, description="SIP timer T4, how long a message stays in the network."
     )
     local_networks: Networks = Field(
-        tuple(map(parse_network, PRIVATE_NETWORKS)),
-        description="Peers in these are told the server's own address in place of advertised_host.",
-    )
-    local_networks: Networks = Field(
         tuple(
             parse_network(each)
             for each in (

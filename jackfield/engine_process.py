@@ -11,6 +11,7 @@ import asyncio
 import gc
 import random
 import signal
+import socket
 import sys
 import time
 from collections.abc import Sequence
@@ -41,7 +42,16 @@ from pbx.appcalls import AppCommand, AppDone, LiveCall, drive
 from pbx.apps import APPS
 from pbx.board import AppNews, MediaRestarted, NewSnapshot, SaveBindings, StartApp
 from sipcore import events as sip
-from sipcore.aio import EarliestTimer, Limits, Listen, ListenError, Resolver, TlsSettings, Transports
+from sipcore.aio import (
+    EarliestTimer,
+    Limits,
+    Listen,
+    ListenError,
+    Resolver,
+    TlsClientSettings,
+    TlsSettings,
+    Transports,
+)
 from sipcore.flow import Address, Flow, Transport
 
 log = structlog.get_logger("engine")
@@ -54,8 +64,21 @@ SWEEP_S = 30.0
 """how often expired registrations are forgotten"""
 MOST_BACKLOG_BYTES = 512 << 10
 """unread datagrams beyond which the server is behind: some 250 messages, a few tenths of a second of work"""
+KEEP_ALIVE = b"\r\n\r\n"
 SETTINGS_FAULT = 2
 OUT_OF_ORDER = 1
+
+
+def machine_has_ipv6() -> bool:
+    """False where the kernel has no IPv6, or it is switched off: then "every address" means IPv4."""
+    if not socket.has_ipv6:
+        return False
+    try:
+        with socket.socket(socket.AF_INET6, socket.SOCK_DGRAM) as probe:
+            probe.bind(("::1", 0))
+    except OSError:
+        return False
+    return True
 
 
 class Process:
@@ -83,14 +106,18 @@ class Process:
                 tls if each.transport in ("TLS", "WSS") else None,
             )
             for each in sip_settings.listeners
+            if not (each.optional and not machine_has_ipv6())
         ]
+        towards_servers = TlsClientSettings(sip_settings.tls_verify, str(sip_settings.tls_ca or ""))
         limits = Limits(
             connections=sip_settings.tcp_max_connections,
             connections_per_source=sip_settings.tcp_max_connections_per_host,
             idle_s=sip_settings.tcp_idle_s,
             message_size=sip_settings.max_message_bytes,
         )
-        self.transports = Transports(listens, self._received, self._flow_failed, limits=limits)
+        self.transports = Transports(
+            listens, self._received, self._flow_failed, limits=limits, tls=towards_servers
+        )
         self.resolver = Resolver(self.transports)
         self.media = MediaClient(
             str(settings.paths.var / "media.sock"),
@@ -103,6 +130,7 @@ class Process:
         self.bindings: BindingsStore
         self._sweeping: asyncio.TimerHandle
         self._looking: asyncio.TimerHandle
+        self._pinging: asyncio.TimerHandle | None = None
         self._looked_at = 0.0
         self._calls_before = 0
         limits_of_load = settings.limits
@@ -149,10 +177,16 @@ class Process:
         await self._join_media(now)
         for key, payload in self.bindings.load_all().items():
             self.engine.switchboard.registrations.restore((TenantId(key[0]), key[1]), payload, time.time())
-        await self.transports.start()
+        try:
+            await self.transports.start()
+        except ListenError:
+            self.stop.set()
+            raise
         self._sweep()
         self._looked_at = monotonic()
         self._look_at_load()
+        if self.settings.sip.nat_ping_s:
+            self._ping_nats()
         watch = store.watch(self._new_snapshot, self._configuration_away)
         # What lives now lives on: kept out of the collector's sight; calls make no cycles of their own.
         gc.collect()
@@ -167,6 +201,8 @@ class Process:
         await watch.close()
         self._sweeping.cancel()
         self._looking.cancel()
+        if self._pinging is not None:
+            self._pinging.cancel()
         await self._say_goodbye()
         await self.transports.close()
         await self.resolver.close()
@@ -202,6 +238,9 @@ class Process:
 
     def _flow_failed(self, flow: Flow, why: str) -> None:
         self.resolver.failed(flow)
+        lost = self.engine.switchboard.registrations.flow_lost(flow)
+        if lost is not None:
+            self.keep(lost)
         self._feed(sip.FlowFailed(flow, why))
 
     def _media_events(self, events: Sequence[media.Event]) -> None:
@@ -244,6 +283,14 @@ class Process:
         for change in self.engine.switchboard.registrations.sweep(time.time()):
             self.keep(change)
         self._sweeping = self.loop.call_later(SWEEP_S, self._sweep)
+
+    def _ping_nats(self) -> None:
+        """Keep the way to phones behind a NAT open: an empty line each, which they ignore (RFC 5626 3.5.1)."""
+        flows = self.engine.switchboard.registrations.behind_nat(time.time())
+        for number, flow in enumerate(flows):
+            delay_s = self.settings.sip.nat_ping_s * number / len(flows)
+            self.loop.call_later(delay_s, self.transports.send, flow, KEEP_ALIVE)
+        self._pinging = self.loop.call_later(self.settings.sip.nat_ping_s, self._ping_nats)
 
     def _look_at_load(self) -> None:
         """Sample the load, and tell the stack how many new calls to refuse for now."""

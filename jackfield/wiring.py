@@ -74,7 +74,8 @@ def build_engine(
             max_expires_s=registrar.max_expires_s,
             default_expires_s=registrar.default_expires_s,
             max_contacts=registrar.max_contacts,
-        )
+        ),
+        follow_flow=settings.sip.nat,
     )
     security = settings.security
     doorman = Doorman(

@@ -12,7 +12,7 @@ import msgspec
 
 from conf.snapshot import TenantId
 from pbx.board import SaveBindings, Target
-from sipcore.flow import Flow
+from sipcore.flow import Flow, Transport
 from sipcore.message import Request
 from sipcore.registrar import Binding, Limits, Outcome, register
 
@@ -24,10 +24,13 @@ _decode = msgspec.msgpack.Decoder(tuple[Binding, ...]).decode
 class Registrations:
     """Bindings by extension. Times are wall-clock epoch seconds, because they outlive the process."""
 
-    __slots__ = ("_bindings", "_limits")
+    __slots__ = ("_bindings", "_by_connection", "_follow_flow", "_limits")
 
-    def __init__(self, limits: Limits) -> None:
+    def __init__(self, limits: Limits, *, follow_flow: bool = True) -> None:
+        """`follow_flow`: reach phones where their packets come from; False: where their Contact says."""
         self._limits = limits
+        self._follow_flow = follow_flow
+        self._by_connection: dict[int, Key] = {}
         self._bindings: dict[Key, tuple[Binding, ...]] = {}
 
     def __len__(self) -> int:
@@ -48,21 +51,29 @@ class Registrations:
         return outcome, SaveBindings(key[0], key[1], _encode(outcome.bindings) if outcome.bindings else b"")
 
     def _put(self, key: Key, bindings: tuple[Binding, ...]) -> None:
+        for binding in self._bindings.get(key, ()):
+            self._by_connection.pop(binding.flow.connection, None)
+        for binding in bindings:
+            if binding.flow.connection:
+                self._by_connection[binding.flow.connection] = key
         if bindings:
             self._bindings[key] = bindings
         else:
             self._bindings.pop(key, None)
 
     def restore(self, key: Key, payload: bytes, wall_now: float) -> None:
-        """Take back what was kept before a restart; what has expired since stays away."""
-        self._put(key, tuple(each for each in _decode(payload) if each.expires_at > wall_now))
+        """Take back what was kept before a restart; what has expired since stays away.
+
+        Connections did not survive it: phones that had one are called at their Contact.
+        """
+        self._put(key, tuple(_unconnected(each) for each in _decode(payload) if each.expires_at > wall_now))
 
     def reach(self, key: Key, wall_now: float) -> list[list[Target]]:
         """Where to ring: contacts of one q together, best q first (RFC 3261 16.6)."""
         live = [each for each in self._bindings.get(key, ()) if each.expires_at > wall_now]
         if len(live) > 1:
             live.sort(key=lambda each: -each.q)
-        return [[_target(each) for each in group] for _, group in groupby(live, key=lambda each: each.q)]
+        return [[self._target(each) for each in group] for _, group in groupby(live, key=lambda each: each.q)]
 
     def of(self, key: Key) -> tuple[Binding, ...]:
         return self._bindings.get(key, ())
@@ -77,16 +88,31 @@ class Registrations:
                 changes.append(SaveBindings(key[0], key[1], _encode(live) if live else b""))
         return changes
 
-    def flow_lost(self, flow: Flow) -> list[SaveBindings]:
-        """A connection is gone: phones behind it can only be reached once they come back."""
-        changes = []
-        for key, bindings in list(self._bindings.items()):
-            live = tuple(each for each in bindings if each.flow != flow)
-            if len(live) != len(bindings):
-                self._put(key, live)
-                changes.append(SaveBindings(key[0], key[1], _encode(live) if live else b""))
-        return changes
+    def flow_lost(self, flow: Flow) -> SaveBindings | None:
+        """A connection is gone: the phone behind it can only be reached once it comes back."""
+        key = self._by_connection.get(flow.connection) if flow.connection else None
+        if key is None:
+            return None
+        live = tuple(each for each in self._bindings[key] if each.flow.connection != flow.connection)
+        self._put(key, live)
+        return SaveBindings(key[0], key[1], _encode(live) if live else b"")
+
+    def behind_nat(self, wall_now: float) -> list[Flow]:
+        """The UDP flows that a NAT forgets unless something passes now and then (RFC 5626 4.4)."""
+        return [
+            each.flow
+            for bindings in self._bindings.values()
+            for each in bindings
+            if each.behind_nat and each.flow.transport is Transport.UDP and each.expires_at > wall_now
+        ]
+
+    def _target(self, binding: Binding) -> Target:
+        flow = binding.flow
+        connected = bool(flow.connection) if flow.transport.reliable else self._follow_flow
+        return Target(binding.contact, flow if connected else None, binding.path)
 
 
-def _target(binding: Binding) -> Target:
-    return Target(binding.contact, binding.flow, binding.path)
+def _unconnected(binding: Binding) -> Binding:
+    if not binding.flow.connection:
+        return binding
+    return msgspec.structs.replace(binding, flow=msgspec.structs.replace(binding.flow, connection=0))

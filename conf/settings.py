@@ -75,19 +75,7 @@ class Sip(Section):
         5000, ge=500, le=60000, description="SIP timer T4, how long a message stays in the network."
     )
     local_networks: Networks = Field(
-        tuple(
-            parse_network(each)
-            for each in (
-                "10.0.0.0/8",
-                "172.16.0.0/12",
-                "192.168.0.0/16",
-                "127.0.0.0/8",
-                "169.254.0.0/16",
-                "::1/128",
-                "fc00::/7",
-                "fe80::/10",
-            )
-        ),
+        tuple(map(parse_network, PRIVATE_NETWORKS)),
         description="Networks on our side of the NAT: peers there are told our own address, "
         "all others advertised_host.",
     )

@@ -285,7 +285,7 @@ class Process:
         self._sweeping = self.loop.call_later(SWEEP_S, self._sweep)
 
     def _ping_nats(self) -> None:
-        """Keep the way to phones behind a NAT open: an empty line each, which they ignore (RFC 5626 3.5.1)."""
+        """Keep the way to phones behind a NAT open: empty lines, which they ignore (RFC 5626 3.5.1)."""
         flows = self.engine.switchboard.registrations.behind_nat(time.time())
         for number, flow in enumerate(flows):
             delay_s = self.settings.sip.nat_ping_s * number / len(flows)

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from wire_accounts import MD5_FIRST, introduce
+from wire_accounts import MD5_ONLY, introduce
 from wire_exchange import Exchange
 from wire_loopback import SERVER_HOST
 from wire_server import Server
@@ -15,7 +15,7 @@ from wire_server import Server
 @pytest.fixture(scope="session")
 def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
     """One server for all tests that do not kill theirs."""
-    server = Server(tmp_path_factory.mktemp("server"), SERVER_HOST, settings=[MD5_FIRST])
+    server = Server(tmp_path_factory.mktemp("server"), SERVER_HOST, settings=[MD5_ONLY])
     introduce(server)
     server.start()
     yield server

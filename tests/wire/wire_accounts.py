@@ -25,8 +25,8 @@ SMALL = [
     for number in range(2000, 2008)
 ]
 
-MD5_FIRST = ("security", 'algorithms = ["MD5", "SHA-256"]')
-"""SIPp 3.6 reads only the first challenge, and knows only MD5."""
+MD5_ONLY = ("security", 'algorithms = ["MD5"]')
+"""SIPp 3.6 gives up when the first challenge is not MD5, baresip 1.0 when any of them is not."""
 
 
 def introduce(server: Server) -> None:

@@ -15,10 +15,10 @@ from sipcore.identifiers import Identifiers, RandomSource
 from sipcore.session_timer import Wanted
 from sipcore.settings import StackSettings
 from sipcore.text import write_response
-from sipcore.timers import Deadlines
+from sipcore.timers import Deadlines, Lane
 from sipcore.transaction import Tell, Trigger
 from sipcore.transaction_store import Outputs, Transaction, TransactionStore
-from sipcore.usage import DialogTimer, Phase, Usage
+from sipcore.usage import DialogTimer, Offer, Phase, Usage
 
 
 class Unanswered(msgspec.Struct, gc=False):
@@ -54,6 +54,8 @@ class Core:
         self.by_tag: dict[str, DialogId] = {}
         """our tag of a dialog -> its usage"""
         self.unanswered: dict[int, Unanswered] = {}
+        self.patience: Lane[RequestId] = Lane()
+        """when those that are no INVITEs are given up: their senders have by then (timer F)"""
         self.out: Outputs = []
         self.now = 0.0
         self._last_id = 0
@@ -144,7 +146,22 @@ class Core:
         """Let a request of a peer wait for its `Reply`."""
         request = RequestId(self.new_id())
         self.unanswered[request] = unanswered
+        if unanswered.method != "INVITE":
+            self.patience.start(request, self.now + self.settings.timers.give_up_s)
         return request
+
+    def forget_unanswered(self) -> None:
+        """Drop what the call layer did not answer while anybody waited: its bug must not fill our memory."""
+        while (request := self.patience.pop(self.now)) is not None:
+            unanswered = self.unanswered.pop(request, None)
+            if unanswered is None:
+                continue
+            self.fire(unanswered.transaction, Trigger.ABANDON)
+            usage = self.usages.get(unanswered.dialog)
+            if usage is not None:
+                usage.pending = tuple([number for number in usage.pending if number != request])
+                if unanswered.has_offer and unanswered.method == "UPDATE":
+                    usage.offer = Offer.NONE
 
 
 _TRIGGERS = (

@@ -10,8 +10,9 @@ from sipcore import session_timer
 from sipcore.core import Core
 from sipcore.dialog import Dialog, DialogState, dialog_of_response, routed
 from sipcore.endings import Endings
-from sipcore.events import Ack, Answered, Failed, Headers, Invite, Progressed
+from sipcore.events import Ack, Answered, Failed, Headers, Invite, Progressed, Transmit
 from sipcore.faults import Misuse
+from sipcore.flow import Flow
 from sipcore.hops import next_hop
 from sipcore.message import Response
 from sipcore.phrases import PHRASES
@@ -225,12 +226,13 @@ class Outgoing:
         core.tell(Answered(usage.id, response, late_offer))
         self._sessions.agreed(usage, session_timer.terms_of_response(response, calling.least_s), calling.body)
 
-    def _again(self, tx: Transaction, response: Response) -> None:
+    def _again(self, tx: Transaction, response: Response, flow: Flow) -> None:
         """A 2xx after the first: a copy is acknowledged as before, another fork's is ended (13.2.2.4)."""
         tag = tag_of(response.get("to"))
         for acked_tag, ack in tx.acks:
             if acked_tag == tag:
-                self._core.out.append(ack)
+                # A connection that broke took the ACK with it; the copy shows where there is another.
+                self._core.out.append(Transmit(flow, ack.data) if ack.flow.connection else ack)
                 return
         usage = self._core.usages.get(tx.user)
         if usage is not None and usage.dialog is not None and usage.dialog.remote_tag == tag:

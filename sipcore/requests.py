@@ -32,7 +32,7 @@ MAX_ATTEMPTS = 8
 _INSIDE = frozenset((Purpose.ASK, Purpose.PRACK, Purpose.BYE))
 Provisional = Callable[[Sending, Response], None]
 Final = Callable[[Sending, Response | None, int], None]
-Again = Callable[[Transaction, Response], None]
+Again = Callable[[Transaction, Response, Flow], None]
 
 
 class Requests:
@@ -179,7 +179,7 @@ class Requests:
             return
         if sending is None:
             if self.on_2xx_again is not None:
-                self.on_2xx_again(tx, response)
+                self.on_2xx_again(tx, response, flow)
         elif status < 200:
             told = self.on_provisional.get(sending.purpose)
             if told is not None:

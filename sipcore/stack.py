@@ -476,6 +476,7 @@ class Stack:
 
     def _run_timers(self, now: float) -> None:
         core = self._core
+        core.forget_unanswered()
         for tx, tell in core.transactions.expire(now, core.out):
             if tx.machine in _CLIENTS:
                 self._guarded(tx.user, self._requests.told, tx, tell)

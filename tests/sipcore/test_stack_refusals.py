@@ -5,9 +5,10 @@ from __future__ import annotations
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from stack_script import ALICE, ALICE_TCP, SDP, Far, Scene, is_answered, rings_in
+from stack_script import ALICE, ALICE_TCP, BORIS, SDP, Far, Scene, calls_out, is_answered, rings_in
 
 from sipcore.events import Incoming, PeerBroke, Received, Reject, Reply
+from sipcore.flow import Flow
 from sipcore.message import Request
 
 
@@ -166,6 +167,23 @@ def test_no_damage_to_a_request_raises(cuts: list[tuple[int, bytes]], method: st
     assert len(outputs) <= 4
 
 
+@settings(max_examples=300)
+@given(
+    st.sampled_from([100, 180, 183, 200, 302, 401, 422, 486, 503, 699]),
+    st.lists(st.tuples(st.integers(0, 700), st.binary(min_size=0, max_size=4)), max_size=4),
+)
+def test_no_damage_to_a_response_raises(status: int, cuts: list[tuple[int, bytes]]) -> None:
+    scene = Scene()
+    boris = Far(scene, "boris", BORIS)
+    calls_out(scene)
+    boris.answers(180)
+    headers = "Require: 100rel, timer\r\nRSeq: 1\r\nSession-Expires: 90\r\nRecord-Route: <sip:p;lr>\r\n"
+    data = boris.response(status, body=SDP, headers=headers)
+    for at, put in cuts:
+        data = data[:at] + put + data[at + len(put) :]
+    assert len(scene.does(Received(data, BORIS))) <= 3
+
+
 @given(st.binary(max_size=200))
 def test_no_bytes_raise(data: bytes) -> None:
     assert all(isinstance(output, PeerBroke) for output in Scene().stack.handle(Received(data, ALICE), 0.0))
@@ -213,3 +231,22 @@ def test_requests_outside_dialogs_are_answered_once(scene: Scene, alice: Far) ->
     assert scene.does(Reply(request=asked.request, status=401, headers=headers)) == ["401"]
     assert alice.gives(register) == ["401"]
     assert scene.leftovers() == {}
+
+
+def test_what_the_call_layer_never_answers_is_given_up_with_its_sender(scene: Scene, alice: Far) -> None:
+    alice.sends("OPTIONS")
+    is_answered(scene, Far(scene, "carol", ALICE))
+    request = scene.event(Incoming).request
+    assert scene.leftovers(40)["dialogs"] == 1
+    assert scene.stack.counts()["unanswered"] == 0
+    assert scene.does(Reply(request=request, status=200)) == []
+
+
+def test_a_copy_of_a_2xx_on_a_new_connection_is_acknowledged_there(scene: Scene) -> None:
+    first = ALICE_TCP
+    boris = Far(scene, "boris", first)
+    calls_out(scene, flow=first)
+    boris.answers(200, body=SDP)
+    boris.flow = Flow(first.transport, first.local, ("192.0.2.10", 41000), connection=8)
+    assert boris.answers(200, body=SDP) == ["ACK"]
+    assert scene.sent_raw("ACK").flow == boris.flow

@@ -48,6 +48,7 @@ def call_settings(settings: Settings) -> CallSettings:
         passing=Passing(calls.pass_headers),
         session_expires_s=calls.session_expires_s,
         max_calls=settings.limits.max_calls,
+        trusted_networks=settings.sip.trusted_networks,
         pass_hold=calls.hold == "pass",
     )
 

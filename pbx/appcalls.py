@@ -165,6 +165,6 @@ def _tone(call: Call, board: Board, caller: Leg, frequency_hz: float, level_dbov
     call.close_tone(board)
     if not frequency_hz:
         return
-    call.tone = board.new_port_id(call.id)
-    board.send(media.OpenTone(call.tone, call.id, frequency_hz, level_dbov))
-    call.redraw_edges(board, {(port, call.tone) for port in caller.sound.ports if port})
+    tone = call.tone = media.OpenTone(board.new_port_id(call.id), call.id, frequency_hz, level_dbov)
+    board.send(tone)
+    call.redraw_edges(board, {(port, tone.port) for port in caller.sound.ports if port})

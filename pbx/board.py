@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Protocol
 import msgspec
 
 from conf.snapshot import Snapshot, TenantId
+from conf.values import Network
 from media import messages as media
 from pbx.api import CallEvent, CallId, LegId
 from pbx.headers import Passing
@@ -94,6 +95,8 @@ class CallSettings(msgspec.Struct, frozen=True, kw_only=True):
     own_codecs: tuple[Codec, ...] = OWN_CODECS
     """what we offer when the caller made no offer"""
     max_calls: int = 0
+    trusted_networks: tuple[Network, ...] = ()
+    """peers that may be told who an anonymous caller is, besides trunks (RFC 3325)"""
     pass_hold: bool = False
     """True: the far side is told of a hold by re-INVITE; False: it only hears it"""
 
@@ -131,7 +134,16 @@ class Board(Protocol):
     def port_over(self, port: int) -> None: ...
 
     def take_place(self, call: Call, key: Hashable, most: int) -> bool:
-        """One more place for a call that is up; False when `most` are taken. Given back at its end."""
+        """One more place for a call that is up; False when `most` are taken. At its end it is free again."""
+
+    def give_place(self, call: Call, key: Hashable) -> None:
+        """The party that had this place has left the call, which goes on. Without such a place: nothing."""
+
+    def move_place(self, key: Hashable, from_call: Call, to_call: Call) -> None:
+        """A party goes to another call and takes its place with it."""
+
+    def trusts(self, target: Target) -> bool:
+        """True when what is sent there may say who an anonymous caller is (RFC 3325)."""
 
     def reach(self, tenant: TenantId, number: str, now: float) -> Sequence[Sequence[Target]]:
         """Where an extension's phones are now: groups of equal preference, best first."""

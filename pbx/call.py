@@ -7,6 +7,7 @@ commands through its Board. It never waits. Ringing is `pbx/ringing.py`, offers 
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
 from media import messages as media
@@ -14,7 +15,9 @@ from pbx import api, reoffer, ringing, transfer
 from pbx.api import CallId, EndCause, LegId, Party
 from pbx.board import AppNews, Board, StartApp, Target
 from pbx.headers import Passing, reason_fields, reason_header
+from pbx.identity import wants_privacy
 from pbx.leg import Leg, LegState
+from pbx.limits import place_of
 from pbx.plan import Plan, Refuse, RingExtension, RingUri, RunApp
 from pbx.routing import Attempt, decide
 from pbx.sound import LegSound
@@ -81,7 +84,7 @@ class Call:
         self.app: str | None = None
         self.app_leg: LegId | None = None
         """who hears the application"""
-        self.tone = 0
+        self.tone: media.OpenTone | None = None
         self.has_memo = False
         self.cause = EndCause.FAILED
         self.leg_headers: sip.Headers = ()
@@ -118,6 +121,7 @@ class Call:
         """A leg for a dialog that a peer has begun."""
         sound = LegSound(self.id, board.media_host(invite.flow), board.new_session_id())
         leg = Leg(invite.dialog, party, LegState.INVITED, sound)
+        leg.private = wants_privacy(invite.request)
         self.legs[leg.id] = leg
         return leg
 
@@ -137,21 +141,34 @@ class Call:
         """Do what the plan says on behalf of `caller`, which may be an answered leg that is transferred."""
         match plan:
             case RingExtension(number=number, for_s=for_s, on=on):
-                extension = self.snapshot.extensions[self.tenant, number]
-                party = Party(self.tenant, number, extension.name)
-                if not board.take_place(self, ("extension", self.tenant, number), extension.max_calls):
-                    ringing.gave_up(self, board, caller, 486, EndCause.BUSY, now)
-                    return
                 groups = board.reach(self.tenant, number, now)
-                ringing.begin(self, board, caller, party, groups, now + for_s, on, now)
+                self._ring(board, caller, number, groups, now + for_s, on, now)
             case RingUri(number=number, uri=uri, for_s=for_s, on=on):
-                party = Party(self.tenant, number)
-                ringing.begin(self, board, caller, party, [[Target(uri)]], now + for_s, on, now)
-            case RunApp(app=app):
+                self._ring(board, caller, number, [[Target(uri)]], now + for_s, on, now)
+            case RunApp(app=app, dialled=dialled):
                 self.app, self.app_leg = app, caller.id
-                board.send(StartApp(self.id, app, self.attempt.dialled))
+                board.send(StartApp(self.id, app, dialled))
             case Refuse(status=status, cause=cause):
                 ringing.gave_up(self, board, caller, status, cause, now)
+
+    def _ring(
+        self,
+        board: Board,
+        caller: Leg,
+        number: str,
+        groups: Sequence[Sequence[Target]],
+        deadline: float,
+        on: Mapping[EndCause, Plan],
+        now: float,
+    ) -> None:
+        extension = self.snapshot.extensions[self.tenant, number]
+        party = Party(self.tenant, number, extension.name)
+        if self.max_forwards < 0:  # RFC 7332: it is ours to stop a loop
+            ringing.gave_up(self, board, caller, 483, EndCause.FAILED, now)
+        elif not board.take_place(self, place_of(party), extension.max_calls):
+            ringing.gave_up(self, board, caller, 486, EndCause.BUSY, now)
+        else:
+            ringing.begin(self, board, caller, party, groups, deadline, on, now)
 
     def answer_leg(self, board: Board, leg: Leg, body: bytes, now: float, headers: sip.Headers = ()) -> None:
         """Say 200 to a peer that called us."""
@@ -252,6 +269,8 @@ class Call:
         self.drop(board, leg, cause, now, 0)
         if last:
             self.hang_up_all(board, cause, now, reason)
+        else:
+            board.changed(self)
 
     def _ends_with(self, leg: Leg) -> bool:
         """True when nobody is left to talk with once this leg is gone."""
@@ -306,11 +325,11 @@ class Call:
 
     def close_tone(self, board: Board) -> None:
         """End the tone that an application plays, if there is one."""
-        if self.tone:
-            board.send(media.ClosePort(self.tone))
-            board.port_over(self.tone)
-            self.edges = {edge for edge in self.edges if self.tone not in edge}
-            self.tone = 0
+        if self.tone is not None:
+            port, self.tone = self.tone.port, None
+            board.send(media.ClosePort(port))
+            board.port_over(port)
+            self.edges = {edge for edge in self.edges if port not in edge}
 
     def peer_of(self, leg: Leg) -> Leg | None:
         """The leg that `leg` talks with."""
@@ -326,6 +345,7 @@ class Call:
         self.part(board)
         del self.legs[leg.id]
         reoffer.forget(self, board, leg)
+        board.changed(self)
 
     def take_in(self, board: Board, leg: Leg) -> None:
         self.legs[leg.id] = leg
@@ -372,6 +392,8 @@ class Call:
         """Forget a leg whose dialog is over or on its way to be: close its ports, tell the observers."""
         if self.bridge is not None and leg.id in self.bridge:
             self.bridge = None
+        if leg.answered:
+            board.give_place(self, place_of(leg.party))
         leg.state = LegState.OVER
         del self.legs[leg.id]
         if self.edges:

@@ -10,10 +10,10 @@ import ipaddress
 from functools import lru_cache
 
 import msgspec
-from sipcore.digest import DigestServer, Verdict
 
 from conf.snapshot import Extension, Snapshot, Tenant, Trunk
 from pbx.api import Party
+from sipcore.digest import DigestServer, Verdict
 from sipcore.faults import PeerFault
 from sipcore.flow import Flow
 from sipcore.headers import parse_name_addr
@@ -57,10 +57,10 @@ class Doorman:
 
     def who(self, snapshot: Snapshot, request: Request, flow: Flow, now: float) -> Verdicts:
         """Who sent this request. Raises PeerFault(400) for a From that cannot be read."""
-        trunk = _trunk_of(snapshot, flow.remote[0]) if snapshot.trunks else None
+        trunk = trunk_at(snapshot, flow.remote[0]) if snapshot.trunks else None
         if trunk is not None:
             return _known_trunk(snapshot, trunk, request)
-        tenant = snapshot.tenant_of(parse_uri(request.from_.uri).host)
+        tenant = _tenant_meant(snapshot, request)
         if tenant is None:
             return FORBIDDEN
         return self._known_extension(snapshot, tenant, request, now)
@@ -88,10 +88,16 @@ class Doorman:
         return Challenge(tuple(("WWW-Authenticate", value) for value in values))
 
 
+def _tenant_meant(snapshot: Snapshot, request: Request) -> Tenant | None:
+    """The tenant of From; where that is anonymous (RFC 3323 4.1.1.3), of the Request-URI."""
+    host = parse_uri(request.from_.uri).host
+    return snapshot.tenant_of(request.request_uri.host if host.endswith(".invalid") else host)
+
+
 def _known_trunk(snapshot: Snapshot, trunk: Trunk, request: Request) -> Verdicts:
     tenant = snapshot.tenants[trunk.tenant]
-    asserted = request.get("P-Asserted-Identity") if trunk.trusted_identity else None
-    caller = request.from_ if asserted is None else parse_name_addr(asserted)
+    asserted = request.get_all("P-Asserted-Identity") if trunk.trusted_identity else []
+    caller = parse_name_addr(asserted[0]) if asserted else request.from_
     try:
         number = parse_uri(caller.uri).user
     except PeerFault:
@@ -99,8 +105,9 @@ def _known_trunk(snapshot: Snapshot, trunk: Trunk, request: Request) -> Verdicts
     return Known(tenant, Party(tenant.id, number, caller.display_name, trunk.name), None, trunk)
 
 
-def _trunk_of(snapshot: Snapshot, host: str) -> Trunk | None:
-    address = _address(host)
+def trunk_at(snapshot: Snapshot, host: str) -> Trunk | None:
+    """The trunk that this address (a literal one) belongs to."""
+    address = address_of(host)
     for trunk in snapshot.trunks:
         for network in trunk.networks:
             if address.version == network.version and address in network:
@@ -109,5 +116,5 @@ def _trunk_of(snapshot: Snapshot, host: str) -> Trunk | None:
 
 
 @lru_cache(maxsize=4096)
-def _address(host: str) -> ipaddress.IPv4Address | ipaddress.IPv6Address:
+def address_of(host: str) -> ipaddress.IPv4Address | ipaddress.IPv6Address:
     return ipaddress.ip_address(host)

@@ -4,9 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-from pbx.api import Party
 from sipcore.fieldnames import key_of
-from sipcore.headers import quote
 from sipcore.message import Message
 
 Field = tuple[str, str]
@@ -43,9 +41,3 @@ def reason_header(protocol: str, cause: int, text: str) -> Field:
 def reason_fields(message: Message) -> tuple[Field, ...]:
     """The Reasons of a BYE or CANCEL, for the one that follows on the other leg."""
     return tuple([("Reason", value) for value in message.get_all("Reason")])
-
-
-def name_addr(party: Party, realm: str) -> str:
-    """A party as From value: its own name and number, whatever its phone claims to be."""
-    address = f"<sip:{party.number}@{realm}>"
-    return f"{quote(party.name)} {address}" if party.name else address

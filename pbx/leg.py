@@ -22,13 +22,15 @@ class LegState(enum.Enum):
 class Leg:
     """Mutable, owned by one Call at a time."""
 
-    __slots__ = ("id", "party", "refers", "sound", "state")
+    __slots__ = ("id", "party", "private", "refers", "sound", "state")
 
     def __init__(self, leg_id: LegId, party: Party, state: LegState, sound: LegSound) -> None:
         self.id = leg_id
         self.party = party
         self.sound = sound
         self.state = state
+        self.private = False
+        """who is there does not want to be known to those it is connected with (RFC 3323)"""
         self.refers = 0
         """how many REFERs came in this dialog (RFC 3515 2.4.6)"""
 

@@ -5,8 +5,15 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Hashable, Iterable
 
+from pbx.api import Party
+
 Limit = tuple[Hashable, int]
 """What is counted, and how many of it may be at a time; 0: any number."""
+
+
+def place_of(party: Party) -> Hashable:
+    """What a party in a call counts as: its trunk when it is outside, else its extension."""
+    return ("trunk", party.tenant, party.trunk) if party.trunk else ("extension", party.tenant, party.number)
 
 
 class Limits:

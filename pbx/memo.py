@@ -34,6 +34,8 @@ class LegMemo(msgspec.Struct, frozen=True, array_like=True):
     theirs: bytes
     sent: bytes
     we_answered: bool
+    private: bool
+    refers: int
 
 
 class CallMemo(msgspec.Struct, frozen=True, array_like=True):
@@ -46,6 +48,7 @@ class CallMemo(msgspec.Struct, frozen=True, array_like=True):
     legs: tuple[LegMemo, ...]
     bridge: tuple[LegId, LegId] | None
     app: str | None
+    app_leg: LegId | None
 
 
 class Dialogs(Protocol):
@@ -60,7 +63,9 @@ def of(call: Call, dialogs: Dialogs) -> bytes:
     """The memo of a call as it stands now; only its answered legs are in it."""
     legs = tuple([_leg_memo(leg, dialogs) for leg in call.legs.values() if leg.answered])
     attempt = call.attempt
-    return _encode(CallMemo(VERSION, call.id, attempt.caller, attempt.dialled, legs, call.bridge, call.app))
+    return _encode(
+        CallMemo(VERSION, call.id, attempt.caller, attempt.dialled, legs, call.bridge, call.app, call.app_leg)
+    )
 
 
 def _leg_memo(leg: Leg, dialogs: Dialogs) -> LegMemo:
@@ -77,6 +82,8 @@ def _leg_memo(leg: Leg, dialogs: Dialogs) -> LegMemo:
         b"" if sound.theirs is None else sound.theirs.to_bytes(),
         sound.sent,
         sound.agreed is not sound.theirs,
+        leg.private,
+        leg.refers,
     )
 
 
@@ -84,7 +91,7 @@ def read(note: bytes) -> CallMemo | None:
     """A memo that an engine before this one left; None when this version cannot read it."""
     try:
         memo = _decode(note)
-    except msgspec.ValidationError:
+    except msgspec.DecodeError:
         return None
     return memo if memo.version == VERSION else None
 
@@ -98,4 +105,6 @@ def leg_from(memo: LegMemo, leg_id: LegId, call: CallId) -> Leg:
     sound.theirs = parse_sdp(memo.theirs) if memo.theirs else None
     sound.shown = parse_sdp(memo.sent) if memo.sent else None
     sound.agreed = sound.shown if memo.we_answered else sound.theirs
-    return Leg(leg_id, memo.party, LegState.ANSWERED, sound)
+    leg = Leg(leg_id, memo.party, LegState.ANSWERED, sound)
+    leg.private, leg.refers = memo.private, memo.refers
+    return leg

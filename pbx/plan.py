@@ -30,6 +30,8 @@ class RunApp(msgspec.Struct, frozen=True):
     """Hand the wheel to an application."""
 
     app: str
+    dialled: str = ""
+    """the number that led to it"""
 
 
 class Refuse(msgspec.Struct, frozen=True, gc=False):

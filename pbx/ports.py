@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import deque
+from collections.abc import Iterable
 
 
 class PortNumbers:
@@ -11,11 +12,12 @@ class PortNumbers:
     The rest keeps late packets of an old call out of a new one that would get the same number.
     """
 
-    __slots__ = ("_free", "_resting", "in_use", "rest_s")
+    __slots__ = ("_free", "_range", "_resting", "in_use", "rest_s")
 
     def __init__(self, first: int, last: int, rest_s: float = 5.0) -> None:
         first += first % 2
-        self._free: deque[int] = deque(range(first, last, 2))
+        self._range = range(first, last, 2)
+        self._free: deque[int] = deque(self._range)
         self._resting: deque[tuple[float, int]] = deque()
         self.rest_s = rest_s
         self.in_use = 0
@@ -31,9 +33,14 @@ class PortNumbers:
 
     def give_back(self, number: int, now: float) -> None:
         self.in_use -= 1
-        self._resting.append((now + self.rest_s, number))
+        if number in self._range:
+            self._resting.append((now + self.rest_s, number))
 
-    def claim(self, number: int) -> None:
-        """Mark a number as used by a call that was there before this engine started."""
-        self._free.remove(number)
-        self.in_use += 1
+    def claim(self, numbers: Iterable[int]) -> None:
+        """Mark numbers as used by calls that were there before this engine started.
+
+        They may lie outside the range, where the operator has changed that meanwhile.
+        """
+        taken = frozenset(numbers)
+        self._free = deque(number for number in self._free if number not in taken)
+        self.in_use += len(taken)

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 
 from pbx import reoffer, ringing
 from pbx.api import EndCause, Party
+from pbx.limits import place_of
 from pbx.sound import NoPortsLeft, answer_within
 from sipcore import events as sip
 from sipcore.faults import PeerFault
@@ -80,3 +81,4 @@ def _answer(board: Board, newcomer: LegSound, other: LegSound, offer: bytes, now
 def _turn_away(call: Call, board: Board, newcomer: Leg, status: int, now: float) -> None:
     board.send(sip.Reject(dialog=newcomer.id, status=status))
     call.drop(board, newcomer, EndCause.FAILED, now, status)
+    board.give_place(call, place_of(newcomer.party))

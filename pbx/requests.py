@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from pbx.doorman import Challenge, Doorman, Known, Refused
-from pbx.headers import name_addr
+from pbx.identity import said_as, wants_privacy
 from sipcore import events as sip
 from sipcore.faults import PeerFault
 from sipcore.uri import parse_uri
@@ -88,6 +88,9 @@ class Requests:
         if key not in board.snapshot.extensions:
             _say(board, event, 404, "Not Found")
             return
+        if request.max_forwards == 0:
+            _say(board, event, 483, "Too Many Hops")
+            return
         groups = board.reach(known.tenant.id, number, now)
         if not groups:
             _say(board, event, 480, "Temporarily Unavailable")
@@ -98,16 +101,19 @@ class Requests:
         target = groups[0][0]
         onward = sip.RequestId(board.new_id())
         self._relayed[onward] = event.request
+        from_, identity = said_as(
+            known.party, known.tenant.realm, private=wants_privacy(request), trusted=board.trusts(target)
+        )
         board.send(
             sip.Send(
                 request=onward,
                 method="MESSAGE",
                 uri=target.uri,
-                from_=name_addr(known.party, known.tenant.realm),
+                from_=from_,
                 to=f"<sip:{number}@{known.tenant.realm}>",
                 flow=target.flow,
                 route=target.route,
-                headers=board.settings.passing.of(request),
+                headers=board.settings.passing.of(request) + identity,
                 body=request.body,
                 content_type=request.get("Content-Type") or "text/plain",
                 max_forwards=70 if request.max_forwards is None else request.max_forwards - 1,

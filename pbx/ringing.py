@@ -12,15 +12,17 @@ from typing import TYPE_CHECKING
 from pbx import api, reoffer, transfer
 from pbx.api import EndCause, LegId, Party
 from pbx.board import Board, Target
-from pbx.headers import name_addr, reason_header
+from pbx.headers import reason_header
+from pbx.identity import said_as
 from pbx.leg import Leg, LegState
+from pbx.limits import place_of
 from pbx.plan import Plan
 from pbx.sound import LegSound, NoPortsLeft
 from sipcore import events as sip
 from sipcore.causes import best, between_legs
 from sipcore.faults import PeerFault
 from sipcore.message import Response
-from sipcore.sdp import parse_sdp
+from sipcore.sdp import Direction, parse_sdp
 
 if TYPE_CHECKING:
     from pbx.call import Call
@@ -95,7 +97,9 @@ def _dial(call: Call, board: Board, ringing: Ringing, target: Target, now: float
     behalf_of = call.legs[ringing.behalf_of]
     sound = LegSound(call.id, board.media_host(target.flow, target.uri), board.new_session_id())
     try:
-        body = sound.offer(board, behalf_of.sound, now)
+        # who is transferred may be on hold: the target is not
+        direction = Direction.SENDRECV if behalf_of.answered else None
+        body = sound.offer(board, behalf_of.sound, now, direction)
     except NoPortsLeft:
         sound.close(board, now)
         ringing.failures.append(503)
@@ -104,15 +108,16 @@ def _dial(call: Call, board: Board, ringing: Ringing, target: Target, now: float
     call.legs[leg.id] = leg
     ringing.legs.append(leg.id)
     realm = call.snapshot.tenants[call.tenant].realm
+    from_, identity = said_as(behalf_of.party, realm, private=behalf_of.private, trusted=board.trusts(target))
     board.send(
         sip.Invite(
             dialog=leg.id,
             uri=target.uri,
-            from_=name_addr(behalf_of.party, realm),
+            from_=from_,
             to=f"<sip:{ringing.party.number}@{realm}>",
             flow=target.flow,
             route=target.route,
-            headers=call.leg_headers,
+            headers=call.leg_headers + identity,
             body=body,
             max_forwards=call.max_forwards,
             session_expires_s=board.settings.session_expires_s,
@@ -248,6 +253,7 @@ def timed_out(call: Call, board: Board, now: float) -> None:
 def _finish(call: Call, board: Board, ringing: Ringing, status: int, cause: EndCause, now: float) -> None:
     """This step of ringing reached nobody: the plan may know what comes next."""
     call.ringing = None
+    board.give_place(call, place_of(ringing.party))
     behalf_of = call.legs[ringing.behalf_of]
     following = ringing.on.get(cause)
     if following is None:

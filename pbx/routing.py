@@ -29,5 +29,5 @@ def decide(snapshot: Snapshot, attempt: Attempt) -> Plan:
         return RingExtension(extension.number, extension.ring_s)
     service = snapshot.services.get(key)
     if service is not None:
-        return RunApp(service.app)
+        return RunApp(service.app, attempt.dialled)
     return Refuse(404, "Not Found", EndCause.NO_SUCH_NUMBER)

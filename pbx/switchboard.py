@@ -13,15 +13,23 @@ from typing import Any, Protocol
 
 from conf.snapshot import Snapshot, TenantId
 from media import messages as media
-from pbx import api, appcalls, memo, replacement
+from pbx import api, appcalls, memo, replacement, restart
 from pbx.api import CallEvent, CallId, CallObserver, EndCause, LegId
 from pbx.appcalls import AppAnswer, AppCommand, AppDone, AppEcho, AppTone
-from pbx.board import AppNews, Board, CallSettings, MediaRestarted, NewSnapshot, Output, Target
+from pbx.board import (
+    AppNews,
+    Board,
+    CallSettings,
+    MediaRestarted,
+    NewSnapshot,
+    Output,
+    Target,
+)
 from pbx.call import Call
-from pbx.doorman import Challenge, Doorman, Known, Refused
+from pbx.doorman import Challenge, Doorman, Known, Refused, address_of, trunk_at
 from pbx.headers import reason_header
 from pbx.leg import Leg
-from pbx.limits import Limit, Limits
+from pbx.limits import Limit, Limits, place_of
 from pbx.ports import PortNumbers
 from pbx.registrations import Registrations
 from pbx.requests import Requests
@@ -31,6 +39,7 @@ from sipcore.faults import PeerFault
 from sipcore.flow import Flow, is_address
 from sipcore.headers import parse_replaces
 from sipcore.timers import Deadlines
+from sipcore.uri import parse_uri
 
 PORT_FAILED = reason_header("Q.850", 38, "Media port failed")
 OUR_FAULT = reason_header("SIP", 500, "Internal error")
@@ -209,7 +218,7 @@ class Switchboard:
     def leg_joins(self, leg: Leg, call: Call) -> None:
         """A leg moves here from another call, with its ports."""
         self._by_leg[leg.id] = call
-        for port in leg.sound.ports:
+        for port in filter(None, leg.sound.ports):
             self._by_port[port] = call.id
 
     def leg_over(self, leg: LegId) -> None:
@@ -324,12 +333,13 @@ class Switchboard:
         self._settle(call, now)
 
     def _places_of(self, known: Known) -> tuple[Limit, ...]:
+        """What a call of this caller takes: the server's, the tenant's, at last its own."""
         tenant = known.tenant
         places: list[Limit] = [("server", self.settings.max_calls), (("tenant", tenant.id), tenant.max_calls)]
         if known.extension is not None:
-            places.append((("extension", tenant.id, known.extension.number), known.extension.max_calls))
+            places.append((place_of(known.party), known.extension.max_calls))
         if known.trunk is not None:
-            places.append((("trunk", tenant.id, known.trunk.name), known.trunk.max_calls))
+            places.append((place_of(known.party), known.trunk.max_calls))
         return tuple(places)
 
     def new_id(self) -> int:
@@ -343,6 +353,30 @@ class Switchboard:
         self._places[call.id] += (key,)
         return True
 
+    def give_place(self, call: Call, key: Hashable) -> None:
+        """The party that had this place has left the call, which goes on."""
+        held = self._places.get(call.id, ())
+        if key in held:
+            at = held.index(key)
+            self._places[call.id] = held[:at] + held[at + 1 :]
+            self.limits.give_back((key,))
+
+    def move_place(self, key: Hashable, from_call: Call, to_call: Call) -> None:
+        """A party goes to another call and takes its place with it."""
+        self.give_place(from_call, key)
+        self.take_place(to_call, key, 0)
+
+    def trusts(self, target: Target) -> bool:
+        """True when what is sent there may say who an anonymous caller is (RFC 3325)."""
+        snapshot, networks = self.snapshot, self.settings.trusted_networks
+        if not snapshot.trunks and not networks:
+            return False
+        host = parse_uri(target.uri).host if target.flow is None else target.flow.remote[0]
+        if not is_address(host):
+            return False
+        trunk, address = trunk_at(snapshot, host), address_of(host)
+        return (trunk is not None and trunk.trusted_identity) or any(address in each for each in networks)
+
     def _replace(self, event: sip.IncomingCall, known: Known, replaces: str, now: float) -> None:
         wanted = parse_replaces(replaces)
         found = self.find_leg(wanted.call_id, wanted.to_tag, wanted.from_tag)
@@ -353,6 +387,10 @@ class Switchboard:
         refused = replacement.refusal(call, old, early_only=wanted.early_only)
         if refused:
             self.send(sip.Reject(dialog=event.dialog, status=refused))
+            return
+        place, most = self._places_of(known)[-1]
+        if not self.take_place(call, place, most):
+            self.send(sip.Reject(dialog=event.dialog, status=486, reason="Too Many Calls"))
             return
         self._by_leg[event.dialog] = call
         replacement.replaced(call, self, event, old, known.party, now)
@@ -401,6 +439,8 @@ class Switchboard:
         for call in self._calls.values():
             for leg in call.legs.values():
                 leg.sound.open_again(self)
+            if call.tone is not None:
+                self.send(call.tone)
             for listener, speaker in sorted(call.edges):
                 self.send(media.Hear(listener, speaker))
             self._changed[call.id] = call
@@ -428,45 +468,23 @@ class Switchboard:
 
         Call it once, before the first message comes in.
         """
-        known: set[int] = set()
-        for call_id, note in memos.memos:
-            found = memo.read(note)
-            if found is not None and self._take_up(found, now):
-                known.update(port for leg in found.legs for port in leg.ports)
-            else:
-                self.send(media.DropMemo(call_id))
-        for port, _, _, number in memos.ports:
-            if number and port in known:
-                self.numbers.claim(number)
-            elif port not in known:
-                self.send(media.ClosePort(port))
         calls = [*(call for call, _ in memos.memos), *(call for _, call, _, _ in memos.ports)]
         self._call_ids = count(1 + max(calls, default=0))
         self._port_ids = count(1 + max((port for port, _, _, _ in memos.ports), default=0))
+        restart.take_up(self, self._dialogs, memos, now)
         out, self._out = self._out, []
         return out
 
-    def _take_up(self, found: memo.CallMemo, now: float) -> bool:
-        if found.caller.tenant not in self.snapshot.tenants or not found.legs:
-            return False
-        attempt = Attempt(found.caller.tenant, found.caller, found.dialled)
-        call = Call(found.id, attempt, self.snapshot)
-        ids: dict[LegId, LegId] = {}
-        for noted in found.legs:
-            ids[noted.id] = leg_id = LegId(self._dialogs.new_id())
-            self._dialogs.restore(leg_id, noted.dialog, now)
-            leg = memo.leg_from(noted, leg_id, call.id)
-            call.legs[leg_id] = leg
-            self.leg_joins(leg, call)
-        call.app, call.has_memo = found.app, True
-        if found.bridge is not None:
-            first, second = found.bridge
-            call.bridge = (ids[first], ids[second])
-            call.edges = call.wanted_edges()
+    def adopt(self, call: Call) -> None:
+        """A call that an engine before this one has begun."""
         self._calls[call.id] = call
-        self._places[call.id] = ()
         self._changed[call.id] = call
-        return True
+        places: list[Hashable] = ["server", ("tenant", call.tenant)]
+        for leg in call.legs.values():
+            self.leg_joins(leg, call)
+            places.append(place_of(leg.party))
+        self.limits.take((place, 0) for place in places)
+        self._places[call.id] = tuple(places)
 
     def shut_down(self, now: float) -> list[Output]:
         """End every call and take no new ones. The stack then needs a moment to deliver the BYEs."""

@@ -15,6 +15,7 @@ from pbx import api, reoffer
 from pbx.api import EndCause, LegId, Party
 from pbx.headers import reason_header
 from pbx.leg import LegState
+from pbx.limits import place_of
 from pbx.plan import Refuse, RunApp
 from pbx.routing import Attempt, decide
 from sipcore import events as sip
@@ -154,13 +155,14 @@ def _join_other_call(
     Where that call still rings (semi-attended), the target's phones ring on, now for the transferred party.
     """
     found = board.find_leg(replaces.call_id, replaces.to_tag, replaces.from_tag)
-    if found is None or found[0] is call or found[1].party != transferor.party:
+    if found is None or found[0] is call or place_of(found[1].party) != place_of(transferor.party):
         target_failed(call, board, 481, EndCause.FAILED, now)
         return
     other_call, consult = found
     target = other_call.peer_of(consult)
     ringing = other_call.ringing
     if target is not None and other_call.transfer is None:
+        board.move_place(place_of(target.party), other_call, call)
         other_call.give_away(board, target)
         call.take_in(board, target)
         target_answered(call, board, transferee, target, now)
@@ -177,6 +179,7 @@ def _join_other_call(
 def _take_over_ringing(call: Call, board: Board, transferee: Leg, other_call: Call, now: float) -> None:
     ringing, other_call.ringing = other_call.ringing, None
     assert ringing is not None
+    board.move_place(place_of(ringing.party), other_call, call)
     for leg_id in ringing.legs:
         leg = other_call.legs[leg_id]
         other_call.give_away(board, leg)
@@ -204,6 +207,7 @@ def _let_go(call: Call, board: Board, transfer: Transfer, now: float) -> None:
     transferor = call.legs.get(transfer.transferor)
     if transferor is not None:
         call.hang_up(board, transferor, EndCause.TRANSFERRED, now, (MOVED,))
+        board.changed(call)
 
 
 # ---------------------------------------------------------------- telling the transferor

@@ -58,6 +58,10 @@ class Core:
         """when those that are no INVITEs are given up: their senders have by then (timer F)"""
         self.out: Outputs = []
         self.now = 0.0
+        self.in_hand: tuple[Transaction, str] | None = None
+        """the server transaction, and the head of its responses, of the request that is being looked at"""
+        self.subject = 0
+        """the dialog that is being worked on: it ends when a fault of ours shows itself"""
         self._last_id = 0
         name = settings.server_name
         allow = f"Allow: {', '.join(settings.methods)}\r\n"

@@ -32,14 +32,13 @@ class Endings:
         dialog = usage.dialog
         if bye and dialog is not None:
             self.bye(usage, dialog, usage.leave_headers)
-        silent = usage.phase is Phase.LEAVING
         self.settle(usage)
-        if not silent:
+        if not usage.leaving:
             self._core.tell(Ended(usage.id, by, request))
 
     def leave(self, usage: Usage) -> None:
         """Hung up while our 2xx waits for its ACK: over for the call layer; the BYE follows the ACK (15)."""
-        usage.phase = Phase.LEAVING
+        usage.phase, usage.leaving = Phase.LEAVING, True
         for timer in (DialogTimer.REFRESH, DialogTimer.EXPIRE, DialogTimer.RETRY):
             self._core.stop(timer, usage)
         self._core.tell(Ended(usage.id, EndedBy.OUR_BYE))

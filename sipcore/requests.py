@@ -171,6 +171,7 @@ class Requests:
             return
         if 100 < status < 300 and method in TARGET_REFRESH:
             _check_dialog_headers(response)
+        core.subject = tx.user
         sending = self.under_way.get(key)
         ack = b""
         if status >= 300 and sending is not None and tx.machine is Machine.INVITE_CLIENT:

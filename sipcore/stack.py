@@ -42,32 +42,24 @@ from sipcore.events import (
     Tick,
 )
 from sipcore.faces import SourceFor, first_listener
-from sipcore.faults import BrokenRequest, Misuse, PeerFault
+from sipcore.faults import Misuse
 from sipcore.flow import Flow
-from sipcore.headers import MAGIC_COOKIE, Via
-from sipcore.hops import reply_flow, second_reply_port
 from sipcore.identifiers import RandomSource
 from sipcore.incoming import Incoming
 from sipcore.memo import read_memo, write_memo
-from sipcore.message import Request
 from sipcore.outgoing import Outgoing
 from sipcore.outside import Outside
-from sipcore.parser import check, parse, refusal
+from sipcore.phrases import PHRASES
+from sipcore.reception import Reception
 from sipcore.requests import Requests
-from sipcore.screening import Refusal, Screening
 from sipcore.sessions import Sessions
 from sipcore.settings import StackSettings
-from sipcore.text import broken_head, response_head, tag_of, write_response
-from sipcore.transaction import Machine, State, Tell, Trigger
+from sipcore.transaction import Machine, State
 from sipcore.transaction_store import Transaction
 from sipcore.usage import DialogTimer, Phase, Usage
 
 _CLIENTS = (Machine.INVITE_CLIENT, Machine.REQUEST_CLIENT)
 _UNANSWERED_STATES = (State.TRYING, State.PROCEEDING)
-_INSIDE_ONLY = frozenset(("BYE", "PRACK", "UPDATE", "INFO"))
-_NO_DIALOG = Refusal(481, "RFC 3261 12.2.2")
-_NOTHING_TO_CANCEL = Refusal(481, "RFC 3261 9.2")
-_MERGED = Refusal(482, "RFC 3261 8.2.2.2")
 
 
 class DialogFacts(msgspec.Struct, frozen=True, gc=False):
@@ -90,15 +82,12 @@ class Stack:
     """See the module. `random` is the only source of chance: one seed, one course of events.
 
     `source_for` says which local address a message to a peer leaves from; without it the first listener
-    of the transport is taken. `shedding` is the share, 0 to 1, of new calls that are refused with 503
-    before they cost a transaction.
+    of the transport is taken.
     """
 
     def __init__(
         self, settings: StackSettings, random: RandomSource, source_for: SourceFor | None = None
     ) -> None:
-        self.shedding = 0.0
-        self._shed_debt = 0.0
         self._core = core = Core(settings, random, source_for or first_listener(settings))
         self._requests = requests = Requests(core)
         self._endings = endings = Endings(core, requests)
@@ -109,13 +98,11 @@ class Stack:
         self._asking = Asking(core, requests, endings, sessions, self._outgoing)
         self._peer_requests = PeerRequests(core, endings, sessions, self._incoming, self._asking)
         self._outside = Outside(core, requests)
-        self._screening = Screening(settings.methods, settings.extensions)
-        self._in_hand: tuple[Transaction, str] | None = None
-        """the server transaction, and the head of its responses, of the request that is being looked at"""
-        self._subject = 0
-        """the dialog that is being worked on"""
+        self._reception = reception = Reception(
+            core, requests, self._incoming, self._peer_requests, self._outside, self._asking
+        )
         self._doors: dict[type, Callable[[Any], None]] = {
-            Received: self._received,
+            Received: reception.received,
             FlowFailed: self._flow_failed,
             Resolved: self._resolved,
             Tick: lambda tick: None,
@@ -152,8 +139,8 @@ class Stack:
         core.out = out
         if now >= core.deadlines.earliest or core.transactions.is_due(now):
             self._run_timers(now)
-        self._in_hand = None
-        self._subject = 0
+        core.in_hand = None
+        core.subject = 0
         try:
             self._doors[type(input)](input)
         except Exception as error:  # noqa: BLE001 - the decision about it is made there
@@ -166,6 +153,15 @@ class Stack:
         if mine is None or theirs is None:
             return theirs if mine is None else mine
         return min(mine, theirs)
+
+    @property
+    def shedding(self) -> float:
+        """The share, 0 to 1, of new calls that are refused with 503 before they cost a transaction."""
+        return self._reception.shedding
+
+    @shedding.setter
+    def shedding(self, share: float) -> None:
+        self._reception.shedding = share
 
     # ------------------------------------------------------------ questions of the call layer
 
@@ -240,142 +236,6 @@ class Stack:
             "flows": core.transactions.flows_watched(),
         }
 
-    # ------------------------------------------------------------ from the wire
-
-    def _received(self, event: Received) -> None:
-        flow, message = event.flow, None
-        try:
-            message = parse(event.data)
-            if isinstance(message, Request):
-                self._request(message, flow)
-            else:
-                self._requests.response(message, flow)
-        except PeerFault as fault:
-            self._refuse_fault(fault if message is None else refusal(message, fault), flow)
-
-    def _request(self, request: Request, flow: Flow) -> None:
-        core, via, method = self._core, request.via, request.method
-        if request.cseq.method != method:
-            raise PeerFault(400, "CSeq method mismatch", "RFC 3261 8.1.1.5")
-        key = server_key(request, via)
-        known = core.transactions.servers.get(key)
-        if known is not None:
-            trigger = Trigger.ACK if method == "ACK" else Trigger.REQUEST_AGAIN
-            if core.fire(known, trigger) is Tell.PASS_UP:
-                self._ack(request, flow)
-        elif method == "ACK":
-            self._ack(request, flow)
-        elif method == "CANCEL":
-            self._cancel(request, via, flow)
-        else:
-            self._new_request(request, via, flow, key)
-
-    def _new_request(self, request: Request, via: Via, flow: Flow, key: str) -> None:
-        core, invite = self._core, request.method == "INVITE"
-        to_tag, from_tag, call_id = tag_of(request.get("to")), tag_of(request.get("from")), request.call_id
-        merge_key = "" if to_tag else f"{call_id} {from_tag} {request.cseq.number} {request.method}"
-        refused = self._refusal(request, to_tag, merge_key)
-        if refused is not None:
-            self._refuse(request, via, flow, refused)
-            return
-        found = core.find(call_id, to_tag, from_tag) if to_tag else None
-        if found is None and (to_tag or request.method in _INSIDE_ONLY):
-            self._refuse(request, via, flow, _NO_DIALOG)
-            return
-        tag = "" if to_tag else core.ids.token()
-        head = response_head(request, via, flow, tag)
-        machine = Machine.INVITE_SERVER if invite else Machine.REQUEST_SERVER
-        port = second_reply_port(via, flow.transport)
-        tx = core.transactions.begin_server(machine, key, reply_flow(via, flow), merge_key, port)
-        self._in_hand = tx, head
-        if found is not None:
-            self._subject = found[0].id
-            self._peer_requests.request(*found, request, tx, head, flow)
-        elif invite:
-            self._incoming.invite(request, tx, head, tag, flow)
-        else:
-            self._outside.request(request, tx, head, flow)
-
-    def _ack(self, request: Request, flow: Flow) -> None:
-        """The ACK of a 2xx (13.3.1.4). One for a refusal that was made without a transaction is expected."""
-        to_tag = tag_of(request.get("to"))
-        found = self._core.find(request.call_id, to_tag, tag_of(request.get("from")))
-        if found is not None:
-            usage = found[0]
-            self._subject = usage.id
-            self._incoming.ack(usage, request.cseq.number, request.body)
-            if usage.waiting:
-                self._asking.flush(usage)
-        elif to_tag != self._core.ids.derived_tag(request.via.branch, request.call_id):
-            self._core.broke(flow, 0, "RFC 3261 17.2.3: an ACK for nothing")
-
-    def _cancel(self, request: Request, via: Via, flow: Flow) -> None:
-        """Answered without a transaction of its own: a copy gets the same answer (9.2).
-
-        The CANCEL of a re-INVITE changes nothing: the answer to that is on its way.
-        """
-        core = self._core
-        invite = core.transactions.servers.get(server_key(request, via, "INVITE"))
-        if invite is None:
-            self._refuse(request, via, flow, _NOTHING_TO_CANCEL)
-            return
-        usage = core.usages.get(invite.user)
-        tag = ""
-        if not tag_of(request.get("to")):
-            tag = core.ids.derived_tag(via.branch, request.call_id) if usage is None else usage.local_tag
-        head = response_head(request, via, flow, tag)
-        wire = write_response(head, 200, "", core.server_line, b"")
-        core.transmit(reply_flow(via, flow), wire)
-        if usage is not None:
-            self._subject = usage.id
-            self._incoming.cancel(usage, request)
-
-    # ------------------------------------------------------------ refusals without a transaction
-
-    def _refusal(self, request: Request, to_tag: str, merge_key: str) -> Refusal | None:
-        core, settings = self._core, self._core.settings
-        if request.method == "INVITE" and not to_tag:
-            if self.shedding and self._is_shed():
-                return Refusal(503, "our overload", f"Retry-After: {settings.retry_after_s}\r\n")
-            if len(core.usages) >= settings.max_dialogs:
-                return Refusal(503, "our limit of dialogs", f"Retry-After: {settings.retry_after_s}\r\n")
-        if len(core.transactions.servers) >= settings.max_transactions:
-            return Refusal(503, "our limit of transactions", f"Retry-After: {settings.retry_after_s}\r\n")
-        if merge_key in core.transactions.merge_keys:
-            return _MERGED
-        if not to_tag:
-            check(request)
-        return self._screening.refusal(request, outside=not to_tag)
-
-    def _is_shed(self) -> bool:
-        self._shed_debt += self.shedding
-        if self._shed_debt < 1:
-            return False
-        self._shed_debt -= 1
-        return True
-
-    def _refuse(self, request: Request, via: Via, flow: Flow, refused: Refusal) -> None:
-        core = self._core
-        tag = "" if tag_of(request.get("to")) else core.ids.derived_tag(via.branch, request.call_id)
-        head = response_head(request, via, flow, tag)
-        wire = write_response(head, refused.status, "", f"{core.server_line}{refused.lines}", b"")
-        core.transmit(reply_flow(via, flow), wire)
-        core.broke(flow, refused.status, refused.rule)
-
-    def _refuse_fault(self, fault: PeerFault, flow: Flow) -> None:
-        """A request that could not be read as far as it had to be: answered where an answer is due."""
-        core = self._core
-        if self._in_hand is not None:
-            tx, head = self._in_hand
-            core.respond(tx, head, fault.status, fault.reason, core.server_line)
-        elif isinstance(fault, BrokenRequest):
-            via = fault.request.via
-            tag = core.ids.derived_tag(via.branch, fault.request.get("call-id") or "")
-            head = broken_head(fault.request, via, flow, tag)
-            wire = write_response(head, fault.status, fault.reason, core.server_line, b"")
-            core.transmit(reply_flow(via, flow), wire)
-        core.broke(flow, fault.status, fault.rule)
-
     # ------------------------------------------------------------ flows and names
 
     def _flow_failed(self, event: FlowFailed) -> None:
@@ -407,7 +267,7 @@ class Stack:
     # ------------------------------------------------------------ from the call layer
 
     def _invite(self, event: Invite) -> None:
-        self._subject = event.dialog
+        self._core.subject = event.dialog
         if len(self._core.usages) >= self._core.settings.max_dialogs:
             self._core.tell(Failed(event.dialog, 503, "Service Unavailable", None))
             return
@@ -417,7 +277,7 @@ class Stack:
         """A command to a dialog. One that ended while the command was on its way wants nothing any more."""
         usage = self._core.usages.get(event.dialog)
         if usage is not None:
-            self._subject = usage.id
+            self._core.subject = usage.id
             do(usage, event)
         elif not self._core.was_given(event.dialog):
             raise Misuse(f"no dialog {event.dialog}")
@@ -429,7 +289,7 @@ class Stack:
     def _ask(self, event: Ask) -> None:
         usage = self._core.usages.get(event.dialog)
         if usage is not None and usage.phase is not Phase.LEAVING:
-            self._subject = usage.id
+            self._core.subject = usage.id
             self._asking.ask(usage, event)
         elif self._core.was_given(event.dialog):
             self._core.tell(Replied(event.request, 481, None))
@@ -444,7 +304,7 @@ class Stack:
             if not core.was_given(event.request):
                 raise Misuse(f"no request {event.request}")
             return
-        self._subject = unanswered.dialog
+        self._core.subject = unanswered.dialog
         if event.status < 200:
             core.respond(unanswered.transaction, unanswered.head, event.status, event.reason)
             return
@@ -487,8 +347,8 @@ class Stack:
 
     def _guarded(self, subject: int, do: Callable[..., None], *what: object) -> None:
         try:
-            self._in_hand = None
-            self._subject = subject
+            self._core.in_hand = None
+            self._core.subject = subject
             do(*what)
         except Exception as error:  # noqa: BLE001 - the decision about it is made there
             self._crashed(error)
@@ -498,43 +358,37 @@ class Stack:
         core = self._core
         if core.settings.strict:
             raise error
-        why = "".join(traceback.format_exception(error))
-        usage = core.usages.get(self._subject)
-        core.out.append(Crashed(DialogId(self._subject) if self._subject else None, why))
-        if self._in_hand is not None and self._in_hand[0].state in _UNANSWERED_STATES:
-            core.respond(*self._in_hand, 500)
-        if usage is not None:
-            self._drop(usage)
-
-    def _drop(self, usage: Usage) -> None:
-        core = self._core
-        invited, calling, dialog = usage.invited, usage.calling, usage.dialog
+        core.out.append(Crashed(DialogId(core.subject) if core.subject else None, _told(error)))
+        usage = core.usages.get(core.subject)
         try:
-            if invited is not None and invited.transaction.state in _UNANSWERED_STATES:
-                core.respond(invited.transaction, invited.head, 500)
-            elif calling is not None:
-                self._requests.give_up(calling.sending)
-                self._requests.give_up_resolving(usage.id)
-            elif dialog is not None and usage.phase is not Phase.OVER:
-                self._endings.bye(usage, dialog)
-            self._endings.settle(usage)
-        finally:
-            core.remove(usage)
-        if calling is not None:
-            core.tell(Failed(usage.id, 500, "Server Internal Error", None))
-        else:
-            core.tell(Ended(usage.id, EndedBy.OUR_FAULT))
+            if core.in_hand is not None and core.in_hand[0].state in _UNANSWERED_STATES:
+                core.respond(*core.in_hand, 500)
+            if usage is not None:
+                self._take_leave(usage)
+        except Exception as second:  # noqa: BLE001 - it is told, and the dialog is forgotten all the same
+            core.out.append(Crashed(DialogId(core.subject), _told(second)))
+        if usage is not None:
+            self._forget(usage)
+
+    def _take_leave(self, usage: Usage) -> None:
+        """Tell the peer that it is over, as far as the broken state lets us."""
+        invited, calling, dialog = usage.invited, usage.calling, usage.dialog
+        if invited is not None and invited.transaction.state in _UNANSWERED_STATES:
+            self._core.respond(invited.transaction, invited.head, 500)
+        elif calling is not None:
+            self._requests.give_up(calling.sending)
+            self._requests.give_up_resolving(usage.id)
+        elif dialog is not None:
+            self._endings.bye(usage, dialog)
+        self._endings.settle(usage)
+
+    def _forget(self, usage: Usage) -> None:
+        self._core.remove(usage)
+        if usage.calling is not None:
+            self._core.tell(Failed(usage.id, 500, PHRASES[500], None))
+        elif not usage.leaving:
+            self._core.tell(Ended(usage.id, EndedBy.OUR_FAULT))
 
 
-def server_key(request: Request, via: Via, method: str = "") -> str:
-    """What a server transaction is found by (17.2.3): branch, sent-by and method, an ACK with its INVITE.
-
-    A peer of RFC 2543 has no such branch; it is told by everything that its copies have in common.
-    """
-    method = method or request.method
-    if method == "ACK":
-        method = "INVITE"
-    branch = via.params.get("branch") or ""
-    if branch[:7] == MAGIC_COOKIE and len(branch) > 7:
-        return f"{branch}|{via.host}|{via.port}|{method}"
-    return f"{request.uri}|{request.from_.tag}|{request.call_id}|{request.cseq.number}|{via}|{method}"
+def _told(error: Exception) -> str:
+    return "".join(traceback.format_exception(error))

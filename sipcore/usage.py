@@ -134,6 +134,8 @@ class Usage(msgspec.Struct, gc=False):
     """an INVITE of ours is unanswered, or its retry is waited for"""
     their_invite: int = 0
     """the RequestId of a re-INVITE that waits for our final answer"""
+    leaving: bool = False
+    """its end was told already"""
     leave_headers: Headers = ()
     pending: tuple[int, ...] = ()
     """requests of the peer that wait for an answer of the call layer"""

@@ -24,6 +24,8 @@ from sipcore.events import (
     Answered,
     Ask,
     Cancelled,
+    Crashed,
+    DialogId,
     Ended,
     Failed,
     HangUp,
@@ -403,13 +405,51 @@ def test_commands_that_cross_the_end_of_a_dialog_do_nothing(scene: Scene, alice:
     assert scene.does(Ask(dialog=dialog, request=request, method="INFO")) == ["Replied 481"]
 
 
-def test_in_service_a_fault_of_ours_ends_that_dialog_and_no_other(alice: Far) -> None:
+LINE_BREAK = (("Subject", "a\r\nb"),)
+
+
+def test_in_service_a_fault_of_ours_ends_that_dialog_and_no_other() -> None:
     scene = Scene(strict=False)
     alice, carol = Far(scene, "alice", ALICE), Far(scene, "carol", ALICE)
     first, second = is_answered(scene, alice), is_answered(scene, carol)
     assert scene.does(Answer(dialog=first)) == ["Crashed", "BYE", "Ended OUR_FAULT"]
+    assert scene.event(Crashed).dialog == first
+    assert "Misuse" in scene.event(Crashed).why
     assert scene.does(HangUp(dialog=second)) == ["BYE", "Ended OUR_BYE"]
     assert scene.leftovers() == {}
+
+
+def test_in_service_a_fault_before_the_answer_refuses_the_call() -> None:
+    scene = Scene(strict=False)
+    alice = Far(scene, "alice", ALICE)
+    dialog = rings_in(scene, alice)
+    broken = Progress(dialog=dialog, status=180, headers=LINE_BREAK)
+    assert scene.does(broken) == ["Crashed", "500", "Ended OUR_FAULT"]
+    alice.acks_failure()
+    assert scene.leftovers() == {}
+
+
+def test_in_service_a_fault_in_an_outgoing_call_fails_it() -> None:
+    scene = Scene(strict=False)
+    dialog = calls_out(scene)
+    assert scene.does(Answer(dialog=dialog)) == ["Crashed", "Failed 500"]
+    assert scene.leftovers() == {}
+
+
+def test_in_service_a_fault_in_a_call_that_is_leaving_is_its_silent_end() -> None:
+    scene = Scene(strict=False)
+    alice = Far(scene, "alice", ALICE)
+    dialog = rings_in(scene, alice)
+    scene.does(Answer(dialog=dialog, body=SDP))
+    scene.does(HangUp(dialog=dialog, headers=LINE_BREAK))
+    assert alice.acks() == ["Crashed", "BYE"]  # one that has no headers
+    assert scene.leftovers() == {}
+
+
+def test_in_service_a_fault_outside_any_dialog_is_told() -> None:
+    scene = Scene(strict=False)
+    assert scene.does(HangUp(dialog=DialogId(99))) == ["Crashed"]
+    assert scene.event(Crashed).dialog is None
 
 
 def test_progress_reaches_the_call_layer_whole(scene: Scene, boris: Far) -> None:

@@ -47,9 +47,18 @@ struct WorkerHandle {
     thread: JoinHandle<io::Result<()>>,
 }
 
+/// Lets the control thread know that a worker has ended, however it did: without one, the process is of no use.
+struct RingAtEnd(Arc<Bell>);
+
+impl Drop for RingAtEnd {
+    fn drop(&mut self) {
+        self.0.ring();
+    }
+}
+
 impl WorkerHandle {
     fn order(&self, task: Task) {
-        // A worker that is gone has told why; its ports are beyond orders.
+        // The ports of a worker that has ended are beyond orders, and so is the process soon.
         if self.tasks.send(task).is_ok() {
             self.bell.ring();
         }
@@ -137,7 +146,12 @@ impl Engine {
             for number in ready {
                 match number {
                     LISTENER => self.accept(),
-                    EVENTS => self.collect_events(),
+                    EVENTS => {
+                        self.collect_events();
+                        if self.workers.iter().any(|worker| worker.thread.is_finished()) {
+                            return self.stop();
+                        }
+                    }
                     ENGINE => self.hear_engine(),
                     STOP => return self.stop(),
                     _ => {}
@@ -299,9 +313,14 @@ fn start_worker(
 ) -> io::Result<WorkerHandle> {
     let (tasks, inbox) = sync_channel(QUEUE);
     let bell = Arc::new(Bell::new()?);
-    let worker = Worker::new(ports, inbox, bell.clone(), events, events_bell)?;
+    let worker = Worker::new(ports, inbox, bell.clone(), events, events_bell.clone())?;
     let thread = std::thread::Builder::new().name(format!("media-{number}")).stack_size(512 << 10);
-    Ok(WorkerHandle { tasks, bell, thread: thread.spawn(|| worker.run())? })
+    let at_end = RingAtEnd(events_bell);
+    let run = move || {
+        let _at_end = at_end;
+        worker.run()
+    };
+    Ok(WorkerHandle { tasks, bell, thread: thread.spawn(run)? })
 }
 
 impl Line {

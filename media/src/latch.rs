@@ -109,7 +109,9 @@ impl Latch {
                 self.lock_on(from, mark, now)
             }
             Some(_) if self.signalled == from => self.prove(from, mark, now, self.proof),
-            Some(lock) if self.recognisable && lock.is_continued_by(mark, now) => self.prove(from, mark, now, CONTINUATION_PROOF),
+            Some(lock) if self.recognisable && lock.is_continued_by(mark, now) => {
+                self.prove(from, mark, now, CONTINUATION_PROOF)
+            }
             Some(_) => Err(Foreign),
             None if self.signalled == from => self.lock_on(from, mark, now),
             None => self.prove(from, mark, now, self.proof),

@@ -114,6 +114,19 @@ impl Command {
         }))
     }
 
+    /// The port that it is about, first of all.
+    pub fn port(&self) -> Option<PortId> {
+        match self {
+            Self::Negotiated(terms) => Some(terms.port),
+            Self::OpenPort { port, .. }
+            | Self::ClosePort { port }
+            | Self::OpenTone { port, .. }
+            | Self::AskReport { port } => Some(*port),
+            Self::Hear { listener, .. } | Self::Unhear { listener, .. } => Some(*listener),
+            Self::Hello { .. } | Self::KeepMemo { .. } | Self::DropMemo { .. } | Self::AskMemos => None,
+        }
+    }
+
     /// The tag in `messages.py`.
     pub fn tag(&self) -> u64 {
         match self {

@@ -7,6 +7,7 @@ use std::cmp::Reverse;
 use std::collections::{BinaryHeap, HashMap};
 use std::hash::{BuildHasherDefault, Hasher};
 use std::net::SocketAddr;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 
 use crate::messages::{Command, Event, Negotiated, PortId, Report};
 use crate::outgoing::Meaning;
@@ -80,8 +81,8 @@ pub struct Ports<D> {
     /// See `Clock::epoch`.
     epoch: Micros,
     last_edge: u64,
-    /// The port whose packet or deadline is being dealt with.
-    busy: PortId,
+    /// The port that is being dealt with: it goes if that cannot be done.
+    busy: Option<PortId>,
     events: Vec<Event>,
 }
 
@@ -96,7 +97,7 @@ impl<D: Door> Ports<D> {
             silence,
             epoch,
             last_edge: u64::from(worker) << 48,
-            busy: 0,
+            busy: None,
             events: Vec::new(),
         }
     }
@@ -106,8 +107,8 @@ impl<D: Door> Ports<D> {
         std::mem::take(&mut self.events)
     }
 
-    pub fn door(&self, port: PortId) -> Option<&D> {
-        self.stream(port).map(|stream| &stream.door)
+    pub fn door(&mut self, port: PortId) -> Option<&mut D> {
+        self.stream_mut(port).map(|stream| &mut stream.door)
     }
 
     fn stream(&self, port: PortId) -> Option<&Stream<D>> {
@@ -132,6 +133,11 @@ impl<D: Door> Ports<D> {
 
     /// Do what the engine asks of ports that are, or were, here.
     pub fn command(&mut self, command: &Command, now: Micros) {
+        self.busy = command.port();
+        self.guard(|ports| ports.command_one(command, now));
+    }
+
+    fn command_one(&mut self, command: &Command, now: Micros) {
         let outcome = match command {
             Command::Negotiated(terms) => self.negotiated(terms, now),
             Command::Hear { listener, speaker } => self.hear(*listener, *speaker, now),
@@ -254,9 +260,13 @@ impl<D: Door> Ports<D> {
         Ok(())
     }
 
-    /// Take the port away whose packet or deadline could not be dealt with.
-    pub fn fail_busy(&mut self, why: &str) {
-        self.fail(self.busy, why);
+    /// Do `work`; a bug in it may cost the port that met it, never the others.
+    fn guard(&mut self, work: impl FnOnce(&mut Self)) {
+        if catch_unwind(AssertUnwindSafe(|| work(self))).is_err()
+            && let Some(port) = self.busy
+        {
+            self.fail(port, "internal fault, see the log");
+        }
     }
 
     /// Take a port away that broke.
@@ -301,7 +311,18 @@ impl<D: Door> Ports<D> {
         data: &mut [u8],
         now: Micros,
     ) {
-        self.busy = port;
+        self.busy = Some(port);
+        self.guard(|ports| ports.receive_one(port, component, from, data, now));
+    }
+
+    fn receive_one(
+        &mut self,
+        port: PortId,
+        component: Component,
+        from: SocketAddr,
+        data: &mut [u8],
+        now: Micros,
+    ) {
         let clock = self.clock(now);
         let Some(Port { role: Role::Stream(stream), .. }) = self.ports.get_mut(&port) else { return };
         if component == Component::Rtcp {
@@ -323,6 +344,7 @@ impl<D: Door> Ports<D> {
             next += 1;
             let payload_type = ear.payloads.get(place).copied().unwrap_or(NOT_ACCEPTED);
             let (listener, edge) = (ear.listener, ear.edge);
+            self.busy = Some(listener);
             let understood =
                 self.stream_mut(listener).is_none_or(|to| to.hear(edge, taken, payload_type, data, now));
             if !understood && let Some(from) = self.stream_mut(speaker) {
@@ -349,16 +371,20 @@ impl<D: Door> Ports<D> {
         while let Some(at) = self.next_deadline().filter(|at| *at <= now) {
             let Some(Reverse((_, id))) = self.deadlines.pop() else { return };
             debug_assert!(at <= now);
-            self.busy = id;
-            let clock = self.clock(now);
-            let Some(port) = self.ports.get_mut(&id) else { continue };
-            port.armed = None;
-            match &mut port.role {
-                Role::Stream(stream) => stream.tick(self.silence, clock, &mut self.random, &mut self.events),
-                Role::Tone(_) => self.speak_tone(id, now),
-            }
-            self.arm(id);
+            self.busy = Some(id);
+            self.guard(|ports| ports.tick_one(id, now));
         }
+    }
+
+    fn tick_one(&mut self, id: PortId, now: Micros) {
+        let clock = self.clock(now);
+        let Some(port) = self.ports.get_mut(&id) else { return };
+        port.armed = None;
+        match &mut port.role {
+            Role::Stream(stream) => stream.tick(self.silence, clock, &mut self.random, &mut self.events),
+            Role::Tone(_) => self.speak_tone(id, now),
+        }
+        self.arm(id);
     }
 
     /// Make sure that `tick` comes in time for this port.
@@ -386,6 +412,7 @@ impl<D: Door> Ports<D> {
         while let Some(ear) = self.ports.get(&id).and_then(|port| port.heard_by.get(next)) {
             next += 1;
             let (listener, edge) = (ear.listener, ear.edge);
+            self.busy = Some(listener);
             self.speak_frame(listener, edge, &samples, header, now);
         }
     }
@@ -447,4 +474,86 @@ impl<D: Door> Port<D> {
 
 fn tone_report(port: PortId, closed: bool, now: Micros) -> Event {
     Event::Report(Box::new(Report { port, closed, clock_s: to_seconds(now), ..Report::default() }))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::payload::Payload;
+    use crate::time::SECOND;
+    use std::cell::Cell;
+    use std::rc::Rc;
+
+    /// Counts what is sent, and panics where it shall.
+    struct Trap {
+        sent: Rc<Cell<u32>>,
+        armed: bool,
+    }
+
+    impl Door for Trap {
+        fn send(&self, _: Component, _: SocketAddr, _: &[u8]) {
+            assert!(!self.armed, "as the test wants it");
+            self.sent.set(self.sent.get() + 1);
+        }
+
+        fn peer_found(&mut self, _: SocketAddr) {}
+    }
+
+    fn peer(port: PortId) -> SocketAddr {
+        SocketAddr::from(([192, 0, 2, 1], 4000 + port as u16))
+    }
+
+    fn packet(sequence: u16) -> [u8; HEADER] {
+        let mut data = [0; HEADER];
+        Header { marker: false, payload_type: 0, sequence, timestamp: 0, ssrc: 1 }.write(&mut data);
+        data
+    }
+
+    /// Ports 1, 2, 3, where 2 and 3 hear 1, and all of them `trapped` as told.
+    fn room(trapped: [bool; 3]) -> (Ports<Trap>, Rc<Cell<u32>>) {
+        let sent = Rc::new(Cell::new(0));
+        let mut ports = Ports::new(0, 1, 15 * SECOND, 0);
+        let pcmu = Payload {
+            payload_type: 0,
+            name: "pcmu".into(),
+            clock_rate_hz: 8000,
+            channels: 1,
+            fmtp: "".into(),
+        };
+        for (port, armed) in (1..).zip(trapped) {
+            ports.open(port, peer(100 + port), Trap { sent: sent.clone(), armed });
+            let terms = Negotiated {
+                port,
+                remote_rtp: peer(port),
+                remote_rtcp: None,
+                peer_sends: true,
+                peer_receives: true,
+                receive: vec![pcmu.clone()],
+                send: vec![pcmu.clone()],
+                ptime_ms: 20,
+                udptl: false,
+            };
+            ports.command(&Command::Negotiated(Box::new(terms)), 0);
+        }
+        ports.command(&Command::Hear { listener: 2, speaker: 1 }, 0);
+        ports.command(&Command::Hear { listener: 3, speaker: 1 }, 0);
+        (ports, sent)
+    }
+
+    #[test]
+    fn a_panic_costs_the_port_that_met_it_and_no_other() {
+        let (mut ports, sent) = room([false, true, false]);
+        ports.receive(1, Component::Rtp, peer(1), &mut packet(1), 1);
+        let failed = |event: &Event| matches!(event, Event::PortFailed { port: 2, .. });
+        assert!(ports.take_events().iter().any(failed));
+        ports.receive(1, Component::Rtp, peer(1), &mut packet(2), 2);
+        assert_eq!(sent.get(), 1, "port 3 hears on");
+        assert!(!ports.take_events().iter().any(failed));
+    }
+
+    #[test]
+    fn a_port_is_small() {
+        let size = size_of::<Port<()>>() + size_of::<Stream<()>>();
+        assert!(size <= 1024, "{size} bytes");
+    }
 }

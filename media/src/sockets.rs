@@ -14,6 +14,7 @@ use rustix::net::{AddressFamily, SocketFlags, SocketType, bind, ipproto, socket_
 use crate::io::{Poller, watch};
 use crate::stream::{Component, Door};
 
+const MOST_OLDER: u8 = 64;
 /// Expedited forwarding (RFC 3246, RFC 4594 section 4.1).
 const VOICE_CLASS: u8 = 46 << 2;
 
@@ -26,6 +27,8 @@ pub struct Sockets {
     rtp: UdpSocket,
     rtcp: UdpSocket,
     connected: Option<(UdpSocket, SocketAddr)>,
+    /// How many packets from before the second socket was connected may still wait in the first.
+    older: u8,
     watched: Option<(Arc<OwnedFd>, u64)>,
 }
 
@@ -51,7 +54,7 @@ impl Sockets {
         let rtcp = bound(SocketAddr::new(local.ip(), next), false)?;
         // Only now, so that a port that is in use, be it by another of our kind, is refused above.
         sockopt::set_socket_reuseport(&rtp, true)?;
-        Ok(Self { rtp, rtcp, connected: None, watched: None })
+        Ok(Self { rtp, rtcp, connected: None, older: 0, watched: None })
     }
 
     fn all(&self) -> impl Iterator<Item = (Which, &UdpSocket)> {
@@ -77,15 +80,22 @@ impl Sockets {
 
     /// Read one datagram from the socket that is ready, with its real source: what a connected socket was sent
     /// just before it was connected, or connected anew, may be somebody else's.
-    pub fn receive(&self, which: Which, into: &mut [u8]) -> io::Result<(usize, SocketAddr)> {
+    pub fn receive(&mut self, which: Which, into: &mut [u8]) -> io::Result<(usize, SocketAddr)> {
         match (which, &self.connected) {
             (Which::Rtcp, _) => self.rtcp.recv_from(into),
-            (Which::Connected, Some((socket, _))) => socket.recv_from(into),
+            (Which::Connected, Some((socket, _))) if self.older == 0 => socket.recv_from(into),
+            (Which::Connected, Some((socket, _))) => {
+                // Older packets first, or the peer's stream would be misordered here.
+                let older = self.rtp.recv_from(into);
+                self.older = if older.is_ok() { self.older - 1 } else { 0 };
+                older.or_else(|_| socket.recv_from(into))
+            }
             _ => self.rtp.recv_from(into),
         }
     }
 
     fn connect(&mut self, peer: SocketAddr) -> io::Result<()> {
+        self.older = MOST_OLDER;
         if let Some((socket, known)) = &mut self.connected {
             socket.connect(peer)?;
             *known = peer;

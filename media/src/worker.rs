@@ -1,7 +1,6 @@
 //! One media worker: a thread with its own ports, sockets and epoll. No other thread touches them.
 
 use std::net::SocketAddr;
-use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use std::sync::mpsc::{Receiver, SyncSender, TrySendError};
 
@@ -70,10 +69,7 @@ impl Worker {
             let retry = (!self.waiting.is_empty()).then(|| now() + RETRY);
             let until = [self.ports.next_deadline(), retry].into_iter().flatten().min();
             let ready = self.poller.wait(&mut space, until)?;
-            // A bug may cost the port that met it; never the others.
-            if catch_unwind(AssertUnwindSafe(|| self.work(ready))).is_err() {
-                self.ports.fail_busy("internal fault, see the log");
-            }
+            self.work(ready);
             self.tell();
         }
         Ok(())

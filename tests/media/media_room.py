@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import struct
 from collections.abc import Iterable
 from typing import NamedTuple
@@ -59,7 +60,9 @@ def rtp(
 class Room:
     """One media core with its engine: commands in, events and packets out, at `now`."""
 
-    def __init__(self, workers: int = 1, silence_s: float = 15.0, orphan_s: float = 60.0, seed: int = 1) -> None:
+    def __init__(
+        self, workers: int = 1, silence_s: float = 15.0, orphan_s: float = 60.0, seed: int = 1
+    ) -> None:
         self.core = Core(workers=workers, silence_s=silence_s, seed=seed)
         self.now = 1000.0
         self.phones: list[Phone] = []
@@ -198,5 +201,5 @@ def steps(packets: list[Rtp]) -> list[tuple[int, int]]:
     """From each packet to the next: the step in sequence, and in timestamp."""
     return [
         ((b.sequence - a.sequence) & 0xFFFF, (b.timestamp - a.timestamp) & 0xFFFFFFFF)
-        for a, b in zip(packets, packets[1:], strict=False)
+        for a, b in itertools.pairwise(packets)
     ]

@@ -92,7 +92,10 @@ REFUSED = {
     "not an array": (5, Refused(0, "not an array")),
     "too few fields": ([4, 1], Refused(4, "fields missing, or of a wrong type or value")),
     "wrong type": ([4, "a", 2], Refused(4, "fields missing, or of a wrong type or value")),
-    "host is a name": ([2, 1, 1, "example.com", 4], Refused(2, "fields missing, or of a wrong type or value")),
+    "host is a name": (
+        [2, 1, 1, "example.com", 4],
+        Refused(2, "fields missing, or of a wrong type or value"),
+    ),
     "port too large": ([2, 1, 1, "::1", 70000], Refused(2, "fields missing, or of a wrong type or value")),
     "twice open": ([2, 1, 1, LOCAL, 20002], Refused(2, "the port is open already")),
     "unknown listener": ([4, 77, 1], Refused(4, "no such port")),
@@ -125,7 +128,9 @@ def test_rubbing_out_what_is_not_there_is_no_fault(room):
     assert room.events() == []
 
 
-@pytest.mark.parametrize("body", [b"", b"\xc1", b"\x92\x94\x04", b"\xdd\xff\xff\xff\xff", b"\xff" * 100, b"\xa5hello"])
+@pytest.mark.parametrize(
+    "body", [b"", b"\xc1", b"\x92\x94\x04", b"\xdd\xff\xff\xff\xff", b"\xff" * 100, b"\xa5hello"]
+)
 def test_a_frame_that_is_not_messagepack_is_refused_and_nothing_else(room, body):
     alice = room.phone(1)
     room.core.handle_frame(frame(body), room.now)
@@ -173,7 +178,8 @@ def test_ports_of_two_calls_that_are_joined_move_to_one_worker():
     bob.talks(10)
     carol.talks(10)
     assert [packet.sequence - dave.heard[0].sequence for packet in dave.heard] == list(range(10))
-    assert len(bob.heard) == 20 and len({packet.ssrc for packet in bob.heard}) == 1
+    assert len(bob.heard) == 20
+    assert len({packet.ssrc for packet in bob.heard}) == 1
     assert len(carol.heard) == 10
     reports = [room.close(phone) for phone in (alice, bob, carol, dave)]
     assert [report.received_packets for report in reports] == [10, 10, 20, 0]
@@ -186,7 +192,8 @@ def test_timers_move_with_their_ports():
     room.join(alice, carol)
     room.wait(15.1)
     assert sorted(event.port for event in room.events()) == [1, 3]
-    assert len(alice.reports) >= 1 and len(carol.reports) >= 1
+    assert len(alice.reports) >= 1
+    assert len(carol.reports) >= 1
 
 
 def test_what_pack_writes_is_length_and_messages():

@@ -49,7 +49,8 @@ def test_a_stranger_cannot_draw_a_stream_away(room):
     alice.talks(3)
     attack(room, bob, 100)
     alice.talks(3)
-    assert len(bob.heard) == 6 and room.stray == []
+    assert len(bob.heard) == 6
+    assert room.stray == []
 
 
 def test_a_stranger_cannot_go_on_for_a_peer_that_fell_silent(room):
@@ -135,7 +136,8 @@ def test_renegotiating_another_address_moves_the_stream(room):
     alice.negotiates()
     alice.talks(3)
     bob.talks(1)
-    assert len(bob.heard) == 6 and len(alice.heard) == 1
+    assert len(bob.heard) == 6
+    assert len(alice.heard) == 1
     alice.sends(alice.packet(), source=before)
     assert len(bob.heard) == 6, "the old address is a stranger now"
 

@@ -28,7 +28,8 @@ def test_nobody_hears_without_an_edge(room):
     alice, bob = room.phone(1), room.phone(2)
     room.tell(Hear(bob.port, alice.port))
     bob.talks(3)
-    assert alice.heard == [] and room.stray == []
+    assert alice.heard == []
+    assert room.stray == []
 
 
 def test_an_edge_drawn_twice_is_one_and_rubbing_out_twice_changes_nothing(room):
@@ -233,7 +234,8 @@ def test_nothing_is_sent_to_an_address_of_zeros(room):
     bob.signalled = ("0.0.0.0", 4000)
     bob.negotiates()
     alice.talks(3)
-    assert bob.heard == [] and room.stray == []
+    assert bob.heard == []
+    assert room.stray == []
 
 
 def test_what_comes_before_negotiation_is_dropped_and_counted(room):

@@ -53,7 +53,8 @@ def test_a_sender_reports_what_it_sent(room):
     sent = bob.heard[packets - 1]
     assert ntp / 2**32 == pytest.approx(100 + sent.at, abs=0.03), "the core's epoch in tests is 100 s"
     assert (timestamp - sent.timestamp) & 0xFFFFFFFF <= 160
-    assert names[4:6] == b"\x01\x10" and len(names) % 4 == 0
+    assert names[4:6] == b"\x01\x10"
+    assert len(names) % 4 == 0
 
 
 def test_reports_come_each_five_seconds_more_or_less(room):
@@ -84,7 +85,8 @@ def test_a_receiver_reports_loss_and_jitter(room):
     lost = int.from_bytes(body[9:12], "big")
     highest, jitter, last_sr, delay = struct.unpack_from("!IIII", body, 12)
     assert (kind, count) == (RR, 1)
-    assert about == alice.ssrc and ssrc != about
+    assert about == alice.ssrc
+    assert ssrc != about
     assert fraction_lost == pytest.approx(64, abs=2)
     assert lost == pytest.approx(room.report(alice).lost_packets, abs=100)
     assert 65_536 < highest < alice.sequence, "the sequence has wrapped once"
@@ -100,7 +102,8 @@ def test_a_report_echoes_the_peers_last_report(room):
     body = split(alice.reports[0])[0][2]
     last_sr, delay = struct.unpack_from("!II", body, 20)
     assert last_sr == 0x22223333
-    assert 0 < delay / 65536 <= 8 and room.now - came == 8
+    assert 0 < delay / 65536 <= 8
+    assert room.now - came == 8
 
 
 def test_round_trip_loss_and_jitter_at_the_peer_are_read(room):
@@ -166,7 +169,8 @@ def test_multiplexed_reports_are_read(room):
 def test_without_an_rtcp_port_nothing_is_reported(room):
     alice = room.phone(1, rtcp=False)
     alice.talks(500)
-    assert alice.reports == [] and room.stray == []
+    assert alice.reports == []
+    assert room.stray == []
 
 
 BROKEN = {

@@ -32,7 +32,8 @@ def test_fax_is_no_sound(room):
     room.join(alice, bob)
     alice.sends(udptl(0))
     bob.talks(2)
-    assert bob.datagrams == [] and alice.datagrams == []
+    assert bob.datagrams == []
+    assert alice.datagrams == []
 
 
 def test_a_call_turns_into_a_fax_and_back(room):
@@ -66,7 +67,8 @@ def test_a_terminal_behind_a_nat_is_found_and_strangers_are_refused(room):
 def test_no_reports_and_no_silence_are_told_of_a_fax(room):
     alice = room.phone(1, protocol="udptl")
     room.wait(60)
-    assert alice.reports == [] and room.events() == []
+    assert alice.reports == []
+    assert room.events() == []
 
 
 @pytest.mark.parametrize("data", [b"", b"\x00"])
@@ -74,4 +76,5 @@ def test_what_is_too_short_is_counted(room, data):
     alice, bob = room.phone(1, protocol="udptl"), room.phone(2, protocol="udptl")
     room.join(alice, bob)
     alice.sends(data)
-    assert bob.datagrams == [] and room.report(alice).refused_packets == 1
+    assert bob.datagrams == []
+    assert room.report(alice).refused_packets == 1

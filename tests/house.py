@@ -14,6 +14,7 @@ from __future__ import annotations
 
 import asyncio
 import random
+import traceback
 from types import MappingProxyType
 from typing import Any
 
@@ -29,7 +30,7 @@ from media.client import FrameReader, pack
 from pbx.api import CallEvent
 from pbx.appcalls import AppCommand, LiveCall, drive
 from pbx.apps import APPS
-from pbx.board import AppNews, NewSnapshot, SaveBindings, StartApp
+from pbx.board import AppNews, MediaRestarted, NewSnapshot, SaveBindings, StartApp
 from sipcore import events as sip
 from sipcore.flow import Address, Flow, Transport
 from tests.memory_network import CALM, MemoryNetwork, Weather
@@ -70,6 +71,8 @@ class House:
         self.phones: list[Phone] = []
         self.forgiven: list[str] = []
         """words of complaints that a test provokes"""
+        self.crashes: list[str] = []
+        self.loop.set_exception_handler(self._broke)
         self.settings = Settings(**settings)
         self.snapshot = make_snapshot()
         self.media = Core()
@@ -110,8 +113,20 @@ class House:
         finally:
             for phone in self.phones:
                 phone.close()
-            if self._timer is not None:
-                self._timer.cancel()
+            self._stop_timer()
+            for _, task in self._apps.values():
+                task.cancel()
+        assert self.crashes == [], "\n".join(self.crashes)
+
+    def _broke(self, loop: asyncio.AbstractEventLoop, context: dict[str, Any]) -> None:
+        """Something in a callback raised: asyncio would only log it."""
+        why = context.get("exception")
+        self.crashes.append("".join(traceback.format_exception(why)) if why else context["message"])
+
+    def _stop_timer(self) -> None:
+        self._armed_for = float("inf")
+        if self._timer is not None:
+            self._timer.cancel()
 
     async def _nothing_is_left(self) -> None:
         for phone in self.phones:
@@ -167,6 +182,31 @@ class House:
         """What a change of the configuration does to a running server."""
         self.snapshot = snapshot
         self._feed(NewSnapshot(snapshot))
+
+    def restart_engine(self) -> None:
+        """The engine dies and another one comes: sound and memos are with media, registrations were kept."""
+        self._stop_timer()
+        for _, task in self._apps.values():
+            task.cancel()
+        self._apps.clear()
+        now = self.loop.time()
+        self.engine = self._build()
+        for (tenant, number), payload in self.kept.items():
+            key = (TenantId(tenant), number)
+            self.engine.switchboard.registrations.restore(key, payload, now + WALL_OFFSET)
+        self.media.disconnected(now)
+        self.media.handle_frame(pack([media.Hello(media.VERSION, 60.0), media.AskMemos()]), now)
+        self._media_speaks()
+
+    def restart_media(self) -> None:
+        """The media process dies and comes back empty."""
+        for addresses in self._ports.values():
+            for address in addresses:
+                self.network.detach(address)
+        self._ports.clear()
+        self.media, self._frames = Core(seed=2), FrameReader()
+        self.media.handle_frame(pack([media.Hello(media.VERSION, 60.0)]), self.loop.time())
+        self._feed(MediaRestarted())
 
     # ------------------------------------------------------------ the engine's shell
 
@@ -225,8 +265,12 @@ class House:
     def start_app(self, start: StartApp) -> None:
         call = LiveCall(start.call, start.dialled, self._wish)
         task = self.loop.create_task(drive(APPS[start.app], call, self._wish))
-        self._apps[start.call] = (call, task)
-        task.add_done_callback(lambda _: self._apps.pop(start.call, None))
+        running = self._apps[start.call] = (call, task)
+        task.add_done_callback(lambda _: self._app_over(start.call, running))
+
+    def _app_over(self, call: int, which: tuple[LiveCall, asyncio.Task[None]]) -> None:
+        if self._apps.get(call) is which:
+            del self._apps[call]
 
     def _wish(self, command: AppCommand) -> None:
         self.loop.call_soon(self._feed, command)
@@ -254,10 +298,11 @@ class House:
         for event in events:
             if isinstance(event, media.Refused):
                 self.refusals.append(event)
+            elif isinstance(event, media.Memos):
+                self.engine.restore(event, self.loop.time())
             else:
                 self._feed(event)
         self._arm()
-
 
     def _send_sound(self, sends: list[tuple[int, str, int, bytes]]) -> None:
         for number, host, port, data in sends:

@@ -97,7 +97,9 @@ class Baresip:
                 stdout=log,
                 stderr=log,
             )
-        self._control = until(lambda: self._connect(control_port), 10, f"baresip takes commands\n{self.log}")
+        self._control = until(
+            lambda: self._connect(control_port), 10, lambda: f"baresip takes commands\n{self.log}"
+        )
 
     @property
     def log(self) -> str:
@@ -125,11 +127,11 @@ class Baresip:
             matching = [event for event in self._events if event.get("type") == kind]
             return matching if len(matching) >= times else []
 
-        try:
-            return until(found, within_s, f"baresip sees {kind}")[-1]
-        except AssertionError as error:
+        def story() -> str:
             seen = [event.get("type") for event in self._events]
-            raise AssertionError(f"{error}; it has seen {seen}\n{self.log[-6000:]}") from None
+            return f"baresip sees {kind}; it has seen {seen}\n{self.log[-6000:]}"
+
+        return until(found, within_s, story)[-1]
 
     def _read(self) -> None:
         while select.select([self._control], [], [], 0)[0]:
@@ -147,7 +149,7 @@ class Baresip:
 
     def is_registered(self) -> Baresip:
         """Wait until it is; from its log, because this may come before the control connection."""
-        until(lambda: " binding" in self.log, 10, f"baresip is registered\n{self.log[-6000:]}")
+        until(lambda: " binding" in self.log, 10, lambda: f"baresip is registered\n{self.log[-6000:]}")
         return self
 
     def close(self) -> None:

@@ -311,6 +311,7 @@ class Ladder:
     def _send(self, lines: list[str], body: str, content_type: str, *, resent: bool) -> Self:
         described = [f"Content-Type: {content_type}"] if body else []
         text = "\n".join((*lines, *described, "Content-Length: [len]", "", body.replace("\r\n", "\n")))
+        text = text.replace(f"[{self.me.host}]", "[local_ip]")  # brackets are SIPp's own outside of keywords
         self._rungs.append(
             f"<send{' retrans=' + chr(34) + '500' + chr(34) if resent else ''}><![CDATA[\n{text}]]></send>"
         )

@@ -124,7 +124,7 @@ class Sipp:
 
     def listening(self) -> Sipp:
         """Wait until its socket is there."""
-        until(self._is_bound, 5.0, f"SIPp of {self.me.number} listens\n{self._screen()}")
+        until(self._is_bound, 5.0, lambda: f"SIPp of {self.me.number} listens\n{self._screen()}")
         return self
 
     def _is_bound(self) -> bool:
@@ -134,7 +134,11 @@ class Sipp:
 
     def sees(self, what: int | str, within_s: float = 10.0) -> SipText:
         """Wait until this message has come in."""
-        until(lambda: self.trace.received(what), within_s, f"{self.me.number} gets {what}")
+        until(
+            lambda: self.trace.received(what),
+            within_s,
+            lambda: f"{self.me.number} gets {what}\n{self.story()}",
+        )
         return self.trace.got(what)
 
     def ends_well(self, within_s: float = PATIENCE_S) -> Trace:

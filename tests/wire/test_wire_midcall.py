@@ -247,3 +247,37 @@ def test_options_is_answered_with_what_we_can_do(sipp: Exchange) -> None:
     answer = sipp.run(Ladder(alice).ask("OPTIONS", "2100").receive(200, dialog=False)).got(200)
     assert {"INVITE", "ACK", "BYE", "CANCEL", "OPTIONS"} <= set(re.split(r",\s*", answer.header("Allow")))
     assert "application/sdp" in answer.header("Accept")
+
+
+def test_an_attended_transfer_joins_the_two_far_ends(sipp: Exchange) -> None:
+    """Bob talks to Alice and to Carol; his REFER on one call has Replaces for the other (RFC 3891)."""
+    alice, bob, carol = fresh_phone(), fresh_phone(), fresh_phone()
+    other_line = Phone(number=bob.number, password=bob.password, realm=bob.realm, host=bob.host, port=5062)
+    sipp.register(bob, carol)
+    target = sipp.wait_for_call(Ladder(carol).is_called().answer().hung_up(), "-aa")
+    consultation = sipp.start(Ladder(other_line).invite(carol.number).connected().hung_up())
+    target.sees("ACK")
+    dialog = consultation.trace.answers("INVITE", 200)[0]
+    local, remote = (re.search(r"tag=([^;\s]+)", dialog.header(name)) for name in ("From", "To"))
+    assert local is not None
+    assert remote is not None
+    replaces = f"{dialog.header('Call-ID')}%3Bto-tag%3D{remote[1]}%3Bfrom-tag%3D{local[1]}".replace(
+        "@", "%40"
+    )
+    refer_to = f"Refer-To: <sip:{carol.number}@{carol.realm}?Replaces={replaces}>"
+    transferor = sipp.wait_for_call(
+        Ladder(bob)
+        .is_called()
+        .answer()
+        .request("REFER", headers=(refer_to,))
+        .receive(202, dialog=False)
+        .hung_up(),
+        "-aa",
+    )
+    transferee = sipp.start(Ladder(alice).invite(bob.number).connected().pause(1500).bye())
+    consultation.ends_well()
+    transferor.ends_well()
+    transferee.ends_well()
+    target.ends_well()
+    told = [each.body.splitlines()[0] for each in transferor.trace.received("NOTIFY")]
+    assert told[-1].startswith("SIP/2.0 200")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+from concurrent.futures import ThreadPoolExecutor
 
 from sipp_ladder import Phone
 from wire_loopback import next_host
@@ -14,6 +15,9 @@ ONE_CALL = [
     Account(number=str(number), password=f"One.call.{number}", max_calls=1) for number in range(310, 316)
 ]
 TWO_PHONES = [Account(number="320", password="Two.phones.320", max_contacts=2)]
+TCP_HOST = next_host()
+FIXED_TCP = Account(number="330", password="Fixed.tcp.330", contact=f"sip:330@{TCP_HOST}:5060;transport=tcp")
+"""a phone that does not register: its address is in the configuration"""
 OTHER_REALM = "other.example"
 NEIGHBOURS = [
     Account(number=str(number), password=f"Other.{number}", tenant="other", realm=OTHER_REALM)
@@ -34,9 +38,14 @@ def introduce(server: Server) -> None:
     server.add_tenant("house", REALM, "--default")
     server.add_tenant("other", OTHER_REALM)
     server.add_tenant("small", SMALL_REALM, "--max-calls", "1")
-    server.add_accounts("house", [*ORDINARY, *IMPATIENT, *ONE_CALL, *TWO_PHONES])
-    server.add_accounts("other", NEIGHBOURS)
-    server.add_accounts("small", SMALL)
+    lists = {
+        "house": [*ORDINARY, *IMPATIENT, *ONE_CALL, *TWO_PHONES, FIXED_TCP],
+        "other": NEIGHBOURS,
+        "small": SMALL,
+    }
+    with ThreadPoolExecutor() as threads:
+        for done in [threads.submit(server.add_accounts, *each) for each in lists.items()]:
+            done.result()
 
 
 _fresh = itertools.cycle(ORDINARY)

@@ -116,7 +116,7 @@ class Server:
         self.wait_until_it_answers()
 
     def wait_until_it_answers(self, within_s: float = START_S) -> None:
-        until(self._answers, within_s, f"{self.hostport} answers OPTIONS with 200\n{self.log[-4000:]}")
+        until(self._answers, within_s, lambda: f"{self.hostport} answers OPTIONS\n{self.log[-4000:]}")
 
     def _answers(self) -> bool:
         assert self._process is None or self._process.poll() is None, f"the server ended:\n{self.log[-4000:]}"

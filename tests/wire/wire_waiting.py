@@ -11,14 +11,16 @@ T = TypeVar("T")
 PAUSE_S = 0.02
 
 
-def until(answer: Callable[[], T], within_s: float, what: str) -> T:
-    """The first true answer. Raises AssertionError, naming `what`, when none came `within_s`."""
+def until(answer: Callable[[], T], within_s: float, what: str | Callable[[], str]) -> T:
+    """The first true answer. Raises AssertionError about `what`, asked only then, when none came in time."""
     deadline = time.monotonic() + within_s
     while True:
         found = answer()
         if found:
             return found
-        assert time.monotonic() < deadline, f"not within {within_s} s: {what}"
+        assert time.monotonic() < deadline, (
+            f"not within {within_s} s: {what if isinstance(what, str) else what()}"
+        )
         pause(PAUSE_S)
 
 

@@ -79,18 +79,13 @@ def _offerless(call: Call, board: Board, leg: Leg, event: sip.Asked, now: float)
         board.send(sip.Reply(request=event.request, status=200))
         return
     if other is not None and other.sound.theirs is not None:
-        body = leg.sound.offer(board, other.sound, now, _direction(board))
+        body = leg.sound.offer(board, other.sound, now, Direction.SENDRECV)
     elif leg.sound.shown is not None:
         body = leg.sound.offer_streams(board, directed(leg.sound.shown, Direction.SENDRECV), now)
     else:
         board.send(sip.Reply(request=event.request, status=488))
         return
     board.send(sdp_reply(event.request, body))
-
-
-def _direction(board: Board) -> Direction | None:
-    """How much of a hold an end is told: nothing, or what the other end says."""
-    return None if board.settings.pass_hold else Direction.SENDRECV
 
 
 def _ask_the_other(call: Call, board: Board, leg: Leg, event: sip.Asked, offer: Sdp, now: float) -> None:

@@ -209,9 +209,12 @@ class Call:
         self.mouth.voice = voice
 
     async def hears(self, wanted: sound.Tone, within_s: float = 5.0, *, for_s: float = 0.1) -> float:
-        """This tone is heard at its level within 3 dB, for `for_s` without a break; gives back its level."""
+        """This tone is heard now, within 3 dB of its level, for `for_s` without a break; gives back its level."""
+        began = self.phone.now
 
         def holds() -> float | None:
+            if not self.ear.frames or self.ear.frames[-1].at < began:
+                return None  # what was heard may be long ago
             level = self.ear.level_of(wanted.frequency_hz, for_s)
             return level if abs(level - wanted.level_dbov) <= TOLERANCE_DB else None
 

@@ -392,7 +392,7 @@ async def test_a_replaces_that_names_no_call_of_the_transferor() -> None:
 
 async def test_the_target_has_gone_before_the_transfer() -> None:
     async with House() as house:
-        anna, boris, clara, first, second = await attended(house)
+        _, boris, clara, first, second = await attended(house)
         await clara.hangs_up()
         assert (await first.transfers_to(second)).split()[1] == "481"
         await first.resumes()

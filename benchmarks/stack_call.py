@@ -23,7 +23,7 @@ from sipcore.flow import Flow, Transport
 from sipcore.settings import Local, StackSettings
 from sipcore.stack import Stack
 
-BATCH = 50
+BATCH = 20
 CALLER = Flow(Transport.UDP, ("192.0.2.1", 5060), ("192.0.2.10", 5060))
 CALLEE = Flow(Transport.UDP, ("192.0.2.1", 5060), ("192.0.2.20", 5060))
 SDP = b"\r\n".join(
@@ -59,9 +59,9 @@ class Clocked:
         self.spent_ns = 0
 
     def handle(self, what, now):
-        began = time.thread_time_ns()
+        began = time.perf_counter_ns()
         out = self.stack.handle(what, now)
-        self.spent_ns += time.thread_time_ns() - began
+        self.spent_ns += time.perf_counter_ns() - began
         return out
 
 

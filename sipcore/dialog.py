@@ -14,7 +14,7 @@ from sipcore.faults import PeerFault
 from sipcore.flow import Flow
 from sipcore.hops import is_loose, next_hop, way_back, way_on
 from sipcore.message import Request, Response
-from sipcore.text import Draft, tag_of
+from sipcore.text import Draft
 
 
 class DialogState(enum.IntEnum):
@@ -117,17 +117,18 @@ def knows_update(message: Request | Response) -> bool:
     return allow is not None and "UPDATE" in allow
 
 
-def dialog_of_request(request: Request, local_tag: str, flow: Flow) -> Dialog:
+def dialog_of_request(request: Request, local_tag: str, remote_tag: str, flow: Flow) -> Dialog:
     """The early dialog that an incoming INVITE begins (12.1.1). Raises PeerFault(400) without a Contact."""
     contact = contact_of(request)
     if not contact:
         raise PeerFault(400, "Missing Contact", "RFC 3261 8.1.1.8")
-    route_set = tuple(map(str, request.record_routes))
+    record_routes = request.record_routes
+    route_set = tuple(map(str, record_routes)) if record_routes else ()
     way = way_back(request, route_set, contact, flow)
     return Dialog(
         call_id=request.call_id,
         local_tag=local_tag,
-        remote_tag=tag_of(request.get("from")),
+        remote_tag=remote_tag,
         local=f"{request.get('to')};tag={local_tag}",
         remote=request.get("from") or "",
         remote_target=contact,
@@ -143,7 +144,7 @@ def dialog_of_request(request: Request, local_tag: str, flow: Flow) -> Dialog:
 
 
 def dialog_of_response(
-    draft: Draft, local_tag: str, response: Response, flow: Flow, *, pinned: bool
+    draft: Draft, local_tag: str, remote_tag: str, response: Response, flow: Flow, *, pinned: bool
 ) -> Dialog:
     """The dialog that a 101-299 to our INVITE begins (12.1.2).
 
@@ -151,12 +152,13 @@ def dialog_of_response(
     response without a Contact, though against the rule, is met by keeping to the URI of the INVITE.
     """
     contact = contact_of(response) or draft.uri
-    route_set = tuple(map(str, reversed(response.record_routes)))
+    record_routes = response.record_routes
+    route_set = tuple(map(str, reversed(record_routes))) if record_routes else ()
     way = None if pinned else way_on(response, route_set, contact, flow, draft.hop)
     return Dialog(
         call_id=draft.call_id,
         local_tag=local_tag,
-        remote_tag=tag_of(response.get("to")),
+        remote_tag=remote_tag,
         local=draft.from_,
         remote=response.get("to") or "",
         remote_target=contact,

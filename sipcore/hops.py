@@ -92,6 +92,8 @@ def way_back(request: Request, route_set: tuple[str, ...], contact: str, flow: F
     speaks against it; a sender that is seen from elsewhere than its Via says is behind a translator
     and only reached the way it came.
     """
+    if not route_set and _is_at(contact, flow):
+        return Way(flow)
     hop = _address_of(route_set, contact)
     if hop is None or flow.connection or (hop.remote[0] == flow.remote[0] and hop.transport.reliable):
         return Way(flow, follows=True)
@@ -107,6 +109,8 @@ def way_back(request: Request, route_set: tuple[str, ...], contact: str, flow: F
 
 def way_on(response: Response, route_set: tuple[str, ...], contact: str, flow: Flow, asked: str) -> Way:
     """How to reach who answered an INVITE that we sent over `flow` after asking for the host of `asked`."""
+    if not route_set and _is_at(contact, flow):
+        return Way(flow)
     hop = _address_of(route_set, contact)
     if hop is None:
         same = _host(next_hop(route_set, contact)) in (_host(asked), "") or flow.connection
@@ -116,6 +120,14 @@ def way_on(response: Response, route_set: tuple[str, ...], contact: str, flow: F
     if flow.connection or not _is_reachable(hop, flow):
         return Way(flow, follows=True)
     return Way(_on(flow, hop))
+
+
+def _is_at(contact: str, flow: Flow) -> bool:
+    """True for the most usual case, found without parsing: a URI that ends with the address that is seen."""
+    host, port = flow.remote
+    if flow.transport is not Transport.UDP:
+        return False
+    return contact.endswith(f"@{host}:{port}") or (port == 5060 and contact.endswith(f"@{host}"))
 
 
 def _on(flow: Flow, hop: Flow) -> Flow:

@@ -27,7 +27,7 @@ from sipcore.message import Request
 from sipcore.reliable import MAX_QUEUED, Unpracked
 from sipcore.session_timer import grant, response_lines, wanted_by
 from sipcore.sessions import Sessions
-from sipcore.text import content_line, header_lines
+from sipcore.text import content_line, header_lines, tag_of
 from sipcore.transaction_store import Transaction
 from sipcore.usage import DialogTimer, Invited, Offer, Phase, Unacked, Usage
 
@@ -47,7 +47,7 @@ class Incoming:
         core = self._core
         stamp = request.get("timestamp")
         core.respond(tx, head, 100, lines=f"Timestamp: {stamp}\r\n" if stamp else "")
-        dialog = dialog_of_request(request, tag, flow)
+        dialog = dialog_of_request(request, tag, tag_of(request.get("from")), flow)
         wanted = wanted_by(request)
         least_s = core.settings.min_se_s
         if wanted.is_too_short(least_s):

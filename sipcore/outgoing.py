@@ -8,7 +8,14 @@ from __future__ import annotations
 
 from sipcore import session_timer
 from sipcore.core import Core
-from sipcore.dialog import Dialog, DialogState, dialog_of_response, routed
+from sipcore.dialog import (
+    Dialog,
+    DialogState,
+    contact_of,
+    dialog_of_response,
+    knows_update,
+    routed,
+)
 from sipcore.endings import Endings
 from sipcore.events import Ack, Answered, Failed, Headers, Invite, Progressed, Transmit
 from sipcore.faults import Misuse
@@ -140,7 +147,7 @@ class Outgoing:
             return
         if response.status == 100:
             return
-        tag = tag_of(response.get("to"))
+        tag = sending.tag
         early = calling.early.get(tag)
         if early is None:
             if tag and len(calling.early) < MAX_FORKS:
@@ -203,8 +210,11 @@ class Outgoing:
     def _answered(self, usage: Usage, calling: Calling, response: Response) -> None:
         core, sending = self._core, calling.sending
         core.stop(DialogTimer.GIVE_UP_CANCEL, usage)
-        dialog = self._dialog(usage, sending, response)
-        early = calling.early.get(dialog.remote_tag)
+        early = calling.early.get(sending.tag)
+        if early is not None and _says_the_same(early, response):
+            dialog = early
+        else:
+            dialog = self._dialog(usage, sending, response)
         if early is not None:
             dialog.local_cseq, dialog.remote_cseq = early.local_cseq, early.remote_cseq
             dialog.takes_update = dialog.takes_update or early.takes_update
@@ -249,7 +259,8 @@ class Outgoing:
             call_id=response.call_id,
             cseq=response.cseq.number,
         )
-        dialog = dialog_of_response(draft, response.from_.tag, response, tx.flow, pinned=False)
+        tag = tag_of(draft.to)
+        dialog = dialog_of_response(draft, response.from_.tag, tag, response, tx.flow, pinned=False)
         self.ack(dialog, LateAck(draft.cseq, tx.key, ""))
         sending = Sending(dialog.next_request("BYE"), Purpose.BYE)
         self._requests.send(sending, dialog.flow)
@@ -264,5 +275,15 @@ class Outgoing:
     def _dialog(self, usage: Usage, sending: Sending, response: Response) -> Dialog:
         assert sending.flow is not None  # it was answered
         return dialog_of_response(
-            sending.draft, usage.local_tag, response, sending.flow, pinned=sending.pinned
+            sending.draft, usage.local_tag, sending.tag, response, sending.flow, pinned=sending.pinned
         )
+
+
+def _says_the_same(early: Dialog, response: Response) -> bool:
+    """True when a 2xx confirms its early dialog as it is: no proxy, the same Contact (13.2.2.4)."""
+    return (
+        not early.route_set
+        and not response.record_routes
+        and early.remote_target == contact_of(response)
+        and (early.takes_update or not knows_update(response))
+    )

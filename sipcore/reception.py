@@ -98,7 +98,7 @@ class Reception:
         tx = core.transactions.begin_server(machine, key, reply_flow(via, flow), merge_key, port)
         core.in_hand = tx, head
         if found is not None:
-            core.subject = found[0].id
+            core.subject = tx.user = found[0].id
             self._peer_requests.request(*found, request, tx, head, flow)
         elif invite:
             self._incoming.invite(request, tx, head, tag, flow)

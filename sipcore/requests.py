@@ -169,10 +169,12 @@ class Requests:
         if tx is None:
             core.broke(flow, status, "RFC 3261 17.1.3: no such transaction")
             return
-        if 100 < status < 300 and method in TARGET_REFRESH:
-            _check_dialog_headers(response)
         core.subject = tx.user
         sending = self.under_way.get(key)
+        if 100 < status < 300 and method in TARGET_REFRESH:
+            tag = _checked_tag(response)
+            if sending is not None:
+                sending.tag = tag
         ack = b""
         if status >= 300 and sending is not None and tx.machine is Machine.INVITE_CLIENT:
             ack = self._ack_of_failure(sending, response)
@@ -244,12 +246,13 @@ class Requests:
 
     def renumber(self, sending: Sending) -> None:
         """Count the CSeq up for the same request sent anew (8.1.3.5)."""
-        usage = self._core.usages.get(sending.dialog)
-        dialog = None if usage is None else usage.dialog
-        if dialog is None or dialog.call_id != sending.draft.call_id:
-            sending.draft.cseq += 1
+        draft = sending.draft
+        found = self._core.find(draft.call_id, tag_of(draft.from_), tag_of(draft.to))
+        if found is None:
+            draft.cseq += 1
             return
-        dialog.local_cseq = sending.draft.cseq = max(dialog.local_cseq, sending.draft.cseq) + 1
+        dialog = found[1]
+        dialog.local_cseq = draft.cseq = max(dialog.local_cseq, draft.cseq) + 1
 
     def _ack_of_failure(self, sending: Sending, response: Response) -> bytes:
         """The ACK that the transaction itself sends (17.1.1.3): the INVITE's branch, the response's To."""
@@ -276,12 +279,12 @@ def _branch_in(response: Response) -> str:
     return (response.get("via") or "").partition(";branch=")[2].partition(";")[0]
 
 
-def _check_dialog_headers(response: Response) -> None:
-    """Raises PeerFault now for what would be broken later, when half of the work is done."""
-    tag_of(response.get("to"))
+def _checked_tag(response: Response) -> str:
+    """The tag of To. Raises PeerFault now for what would be broken later, when half of the work is done."""
     _ = response.contacts, response.record_routes
     if response.get("require") is not None:
         _ = response.require
+    return tag_of(response.get("to"))
 
 
 def _trigger(status: int) -> Trigger:

@@ -39,7 +39,7 @@ class Sending(msgspec.Struct, gc=False):
     sent_as: str = ""
     """the key of its present transaction; of an ACK, that of its INVITE"""
     tag: str = ""
-    """of an ACK: the remote tag of its dialog"""
+    """the remote tag: of an ACK that of its dialog, else that of the latest response that can make one"""
     pinned: bool = False
     """the flow was given: no other is tried"""
     ask: Ask | None = None

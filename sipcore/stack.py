@@ -255,7 +255,7 @@ class Stack:
         tx.reply_port = 0
         core.transactions.move(tx, flow)
         usage = core.usages.get(tx.user)
-        if usage is not None and usage.unacked is not None:
+        if usage is not None and usage.unacked is not None and usage.unacked.flow == old:
             usage.unacked.flow = flow
             core.transmit(flow, usage.unacked.wire)
         elif tx.wire:

@@ -33,7 +33,7 @@ DRAFT.hop = DRAFT.uri
 
 
 def test_an_incoming_dialog_is_made_of_the_invite() -> None:
-    dialog = dialog_of_request(invite(), "ours", ALICE)
+    dialog = dialog_of_request(invite(), "ours", "tag-alice", ALICE)
     assert (dialog.call_id, dialog.local_tag, dialog.remote_tag) == ("call-of-alice", "ours", "tag-alice")
     assert (dialog.local, dialog.remote) == (
         "<sip:server@example.com>;tag=ours",
@@ -47,7 +47,7 @@ def test_an_outgoing_dialog_is_made_of_the_response() -> None:
     routes = (
         "Record-Route: <sip:p1;lr>\r\nRecord-Route: <sip:p2;lr>, <sip:p3;lr>\r\nAllow: INVITE, UPDATE\r\n"
     )
-    dialog = dialog_of_response(DRAFT, "1", answer(routes=routes), BORIS, pinned=False)
+    dialog = dialog_of_response(DRAFT, "1", "2", answer(routes=routes), BORIS, pinned=False)
     assert dialog.route_set == ("<sip:p3;lr>", "<sip:p2;lr>", "<sip:p1;lr>")
     assert (dialog.local, dialog.remote) == ("<sip:a@b>;tag=1", "<sip:c@d>;tag=2")
     assert (dialog.local_cseq, dialog.remote_cseq, dialog.initiator, dialog.takes_update) == (
@@ -59,7 +59,7 @@ def test_an_outgoing_dialog_is_made_of_the_response() -> None:
 
 
 def test_requests_count_up_and_acks_do_not() -> None:
-    dialog = dialog_of_response(DRAFT, "1", answer(), BORIS, pinned=False)
+    dialog = dialog_of_response(DRAFT, "1", "2", answer(), BORIS, pinned=False)
     assert [dialog.next_request("INFO").cseq, dialog.next_request("BYE").cseq] == [2, 3]
     assert dialog.request_of("ACK", 1).cseq == 1
     assert dialog.local_cseq == 3
@@ -67,11 +67,11 @@ def test_requests_count_up_and_acks_do_not() -> None:
 
 def test_an_invite_without_contact_makes_no_dialog() -> None:
     with pytest.raises(PeerFault, match="Missing Contact"):
-        dialog_of_request(invite(without="Contact"), "ours", ALICE)
+        dialog_of_request(invite(without="Contact"), "ours", "x", ALICE)
 
 
 def test_an_answer_without_contact_keeps_to_the_uri_of_the_invite() -> None:
-    dialog = dialog_of_response(DRAFT, "1", answer(contact=""), BORIS, pinned=False)
+    dialog = dialog_of_response(DRAFT, "1", "2", answer(contact=""), BORIS, pinned=False)
     assert dialog.remote_target == "sip:boris@x.example.com"
 
 
@@ -126,7 +126,7 @@ def test_the_way_back_to_a_caller(
     flow: Flow, contact: str, headers: str, remote: tuple[str, int], follows: bool
 ) -> None:
     request = invite(headers=f"{headers}Contact: {contact}\r\n", without="Contact")
-    dialog = dialog_of_request(request, "ours", flow)
+    dialog = dialog_of_request(request, "ours", "tag-alice", flow)
     assert dialog.flow is not None
     assert (dialog.flow.remote, dialog.follows) == (remote, follows)
 
@@ -142,24 +142,24 @@ def test_the_way_back_to_a_caller(
     ],
 )
 def test_the_way_on_to_a_callee(contact: str, routes: str, remote: tuple[str, int]) -> None:
-    dialog = dialog_of_response(DRAFT, "1", answer(contact, routes), BORIS, pinned=False)
+    dialog = dialog_of_response(DRAFT, "1", "2", answer(contact, routes), BORIS, pinned=False)
     assert dialog.flow is not None
     assert dialog.flow.remote == remote
 
 
 def test_a_contact_with_another_name_has_to_be_resolved() -> None:
-    dialog = dialog_of_response(DRAFT, "1", answer("<sip:boris@y.example.com>"), BORIS, pinned=False)
+    dialog = dialog_of_response(DRAFT, "1", "2", answer("<sip:boris@y.example.com>"), BORIS, pinned=False)
     assert dialog.flow is None
 
 
 def test_a_pinned_flow_stays() -> None:
-    dialog = dialog_of_response(DRAFT, "1", answer("<sip:boris@192.0.2.55>"), BORIS, pinned=True)
+    dialog = dialog_of_response(DRAFT, "1", "2", answer("<sip:boris@192.0.2.55>"), BORIS, pinned=True)
     assert (dialog.flow, dialog.follows) == (BORIS, True)
 
 
 def test_only_a_following_dialog_moves() -> None:
-    staying = dialog_of_request(invite(), "ours", ALICE)
-    moving = dialog_of_request(invite(), "ours", NATTED)
+    staying = dialog_of_request(invite(), "ours", "tag-alice", ALICE)
+    moving = dialog_of_request(invite(), "ours", "tag-alice", NATTED)
     for dialog in (staying, moving):
         dialog.heard_on(BORIS)
     assert (staying.flow, moving.flow) == (ALICE, BORIS)
@@ -192,7 +192,7 @@ def test_the_tag_of_no_address(value: str | None) -> None:
 
 
 def test_a_dialog_is_its_call_id_and_tags() -> None:
-    dialog: Dialog = dialog_of_request(invite(), "ours", ALICE)
+    dialog: Dialog = dialog_of_request(invite(), "ours", "tag-alice", ALICE)
     assert dialog.is_with("call-of-alice", "tag-alice")
     assert not dialog.is_with("call-of-alice", "tag-other")
     assert not dialog.is_with("another", "tag-alice")

@@ -9,10 +9,12 @@ from stack_script import BORIS, HERE, OTHER_SDP, SDP, Far, Scene, calls_out, is_
 
 from sipcore.events import (
     Ask,
+    Asked,
     Credentials,
     HangUp,
     Invite,
     Replied,
+    Reply,
     RequestId,
     Resolve,
     Resolved,
@@ -279,6 +281,28 @@ def test_a_challenged_re_invite_keeps_the_cseq_of_the_dialog_growing(scene: Scen
     assert boris.answers(200, body=SDP) == ["ACK", "Replied 200"]
     scene.does(HangUp(dialog=dialog))
     assert scene.sent("BYE").cseq.number == 4
+
+
+def test_a_challenged_update_of_an_early_dialog_counts_in_that_dialog(scene: Scene, boris: Far) -> None:
+    dialog = calls_out(scene, credentials=CREDENTIALS)
+    boris.answers(183)
+    scene.does(Ask(dialog=dialog, request=RequestId(50), method="UPDATE"))
+    assert boris.answers(401, "UPDATE", headers=challenge()) == ["UPDATE"]
+    assert boris.answers(200, "UPDATE") == ["Replied 200"]
+    scene.does(Ask(dialog=dialog, request=RequestId(51), method="UPDATE"))
+    assert scene.sent("UPDATE").cseq.number == 4
+
+
+def test_the_answer_to_a_re_invite_whose_connection_broke_goes_elsewhere(scene: Scene) -> None:
+    tcp = Flow(Transport.TCP, HERE, ("192.0.2.10", 40123), connection=7)
+    alice = Far(scene, "alice", tcp)
+    is_answered(scene, alice)
+    alice.invites(body=OTHER_SDP)
+    request = scene.event(Asked).request
+    scene.does(Reply(request=request, status=200, body=SDP, content_type="application/sdp"))
+    assert scene.fails(tcp) == ["200"]
+    assert scene.sent_raw("200").flow.remote == ("192.0.2.10", 5060)
+    assert scene.times(1, "200") == [0.5]
 
 
 def test_a_request_outside_dialogs_is_challenged_and_told_once(scene: Scene, boris: Far) -> None:

@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from softphones import Softphones
 from wire_accounts import MD5_ONLY, introduce
 from wire_exchange import Exchange
 from wire_loopback import SERVER_HOST
@@ -36,3 +37,11 @@ def alone(tmp_path: Path) -> Iterator[Exchange]:
     exchange = Exchange("127.0.0.1:9", tmp_path)
     yield exchange
     exchange.close()
+
+
+@pytest.fixture
+def softphones(server: Server, tmp_path: Path) -> Iterator[Softphones]:
+    """Softphones that are registered at the session's server; their logs are shown when the test fails."""
+    phones = Softphones(server, tmp_path)
+    yield phones
+    phones.close()

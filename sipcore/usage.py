@@ -131,7 +131,7 @@ class Usage(msgspec.Struct, gc=False):
     """the longest interval that we grant or ask for; 0: no session timers"""
     offer: Offer = Offer.NONE
     our_invite: bool = False
-    """an INVITE of ours is unanswered, or its retry is waited for"""
+    """an INVITE of ours is unanswered"""
     their_invite: int = 0
     """the RequestId of a re-INVITE that waits for our final answer"""
     leaving: bool = False

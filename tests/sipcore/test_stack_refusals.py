@@ -151,7 +151,7 @@ def test_the_limit_of_transactions_is_kept() -> None:
 GOOD = Far(Scene(), "alice", ALICE).request("INVITE", body=SDP)
 
 
-@settings(max_examples=300)
+@settings(max_examples=150)
 @given(
     st.lists(st.tuples(st.integers(0, len(GOOD) - 1), st.binary(min_size=0, max_size=4)), max_size=6),
     st.sampled_from(["INVITE", "ACK", "BYE", "CANCEL", "OPTIONS", "UPDATE", "PRACK", "REGISTER"]),
@@ -167,7 +167,7 @@ def test_no_damage_to_a_request_raises(cuts: list[tuple[int, bytes]], method: st
     assert len(outputs) <= 4
 
 
-@settings(max_examples=300)
+@settings(max_examples=150)
 @given(
     st.sampled_from([100, 180, 183, 200, 302, 401, 422, 486, 503, 699]),
     st.lists(st.tuples(st.integers(0, 700), st.binary(min_size=0, max_size=4)), max_size=4),

@@ -11,7 +11,7 @@ T = TypeVar("T")
 PAUSE_S = 0.02
 
 
-def until(answer: Callable[[], T], within_s: float, what: str | Callable[[], str]) -> T:
+def until(answer: Callable[[], T | None], within_s: float, what: str | Callable[[], str]) -> T:
     """The first true answer. Raises AssertionError about `what`, asked only then, when none came in time."""
     deadline = time.monotonic() + within_s
     while True:

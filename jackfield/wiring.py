@@ -49,6 +49,9 @@ def call_settings(settings: Settings) -> CallSettings:
         session_expires_s=calls.session_expires_s,
         max_calls=settings.limits.max_calls,
         trusted_networks=settings.sip.trusted_networks,
+        pass_bodies=calls.pass_bodies,
+        longest_s=calls.longest_s,
+        silence_s=settings.media.silence_s,
         pass_hold=calls.hold == "pass",
     )
 

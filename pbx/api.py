@@ -41,6 +41,8 @@ class EndCause(enum.Enum):
     PEER_LOST = "the far side stopped answering"
     SESSION_EXPIRED = "the session was not refreshed"
     NO_ACK = "the answer was never acknowledged"
+    TOO_LONG = "the longest time of a call was over"
+    SILENT = "both ends were silent for too long"
     FAILED = "the call failed"
     SHUTDOWN = "the server is shutting down"
 

@@ -97,6 +97,12 @@ class CallSettings(msgspec.Struct, frozen=True, kw_only=True):
     max_calls: int = 0
     trusted_networks: tuple[Network, ...] = ()
     """peers that may be told who an anonymous caller is, besides trunks (RFC 3325)"""
+    pass_bodies: tuple[str, ...] = ("application/dtmf-relay", "application/dtmf", "text/plain")
+    """content types, other than SDP, that cross from leg to leg in INFO and MESSAGE"""
+    longest_s: float = 43200.0
+    """any call is ended then"""
+    silence_s: float = 60.0
+    """a call whose ends are both silent this long, and unheld, is ended"""
     pass_hold: bool = False
     """True: the far side is told of a hold by re-INVITE; False: it only hears it"""
 

@@ -31,6 +31,8 @@ if TYPE_CHECKING:
 
 NO_ANSWER_SDP = reason_header("SIP", 488, "No usable SDP answer")
 PASSED_INSIDE = Passing(("Info-Package", "Content-Disposition"))
+TOO_LONG = reason_header("SIP", 480, "The longest time of a call is over")
+SILENT = reason_header("SIP", 480, "No sound from either end")
 OFFERS = frozenset({"INVITE", "UPDATE"})
 PASSED_TO_THE_OTHER = frozenset({"INFO", "MESSAGE"})
 CAUSE_OF_END = {
@@ -51,6 +53,7 @@ class Call:
         "bridge",
         "cause",
         "edges",
+        "ends_at",
         "has_memo",
         "id",
         "leg_headers",
@@ -60,6 +63,7 @@ class Call:
         "relays",
         "reoffers",
         "ringing",
+        "silent_at",
         "snapshot",
         "tone",
         "transfer",
@@ -86,6 +90,9 @@ class Call:
         """who hears the application"""
         self.tone: media.OpenTone | None = None
         self.has_memo = False
+        self.ends_at: float | None = None
+        self.silent_at: dict[int, float] = {}
+        """when which port was last told to be silent"""
         self.cause = EndCause.FAILED
         self.leg_headers: sip.Headers = ()
         self.max_forwards = 70
@@ -99,10 +106,14 @@ class Call:
         return not self.legs
 
     def next_deadline(self) -> float | None:
-        return None if self.ringing is None else self.ringing.deadline
+        if self.ringing is None:
+            return self.ends_at
+        return self.ringing.deadline if self.ends_at is None else min(self.ringing.deadline, self.ends_at)
 
     def on_deadline(self, board: Board, now: float) -> None:
-        if self.ringing is not None and self.ringing.deadline <= now:
+        if self.ends_at is not None and self.ends_at <= now:
+            self.hang_up_all(board, EndCause.TOO_LONG, now, (TOO_LONG,))
+        elif self.ringing is not None and self.ringing.deadline <= now:
             ringing.timed_out(self, board, now)
 
     # ------------------------------------------------------------ beginning
@@ -177,6 +188,8 @@ class Call:
         board.send(sip.Answer(dialog=leg.id, headers=headers, body=body, session_expires_s=expires_s))
         board.tell(api.LegAnswered(self.id, now, leg.id))
         board.changed(self)
+        if self.ends_at is None:
+            self.ends_at = now + board.settings.longest_s
 
     # ------------------------------------------------------------ events of the SIP stack
 
@@ -226,9 +239,12 @@ class Call:
         if other is None:
             board.send(sip.Reply(request=event.request, status=200))
             return
+        message = event.message
+        if message.body and message.content_type not in board.settings.pass_bodies:
+            board.send(sip.Reply(request=event.request, status=415, headers=(_accepted(board),)))
+            return
         request = board.new_request_id(self)
         self.relays[request] = (event.dialog, event.request)
-        message = event.message
         board.send(
             sip.Ask(
                 dialog=other.id,
@@ -288,6 +304,19 @@ class Call:
         for leg in self.legs.values():
             if event.port in leg.sound.ports:
                 board.tell(api.DigitPressed(self.id, now, leg.id, event.digit, event.duration_ms))
+
+    def fell_silent(self, board: Board, event: media.Silent, now: float) -> None:
+        """One end has sent no sound for long; when the other has not either, unheld, nobody is there."""
+        if self.bridge is None:
+            return
+        self.silent_at[event.port] = now
+        sounds = [self.legs[leg].sound for leg in self.bridge]
+        recently = now - 1.1 * board.settings.silence_s
+        if all(
+            not sound.held and any(self.silent_at.get(port, 0.0) > recently for port in sound.ports)
+            for sound in sounds
+        ):
+            self.hang_up_all(board, EndCause.SILENT, now, (SILENT,))
 
     # ------------------------------------------------------------ who hears whom
 
@@ -407,6 +436,10 @@ class Call:
             reoffer.forget(self, board, leg)
         board.tell(api.LegEnded(self.id, now, leg.id, cause, status))
         self.cause = cause
+
+
+def _accepted(board: Board) -> tuple[str, str]:
+    return "Accept", ", ".join(("application/sdp", *board.settings.pass_bodies))
 
 
 def read_sdp(message: Message) -> Sdp | None:

@@ -120,6 +120,7 @@ class Switchboard:
             sip.Incoming: self._incoming_request,
             sip.Replied: self._replied,
             media.Digit: self._digit,
+            media.Silent: self._silent,
             media.PortFailed: self._port_failed,
             AppAnswer: self._app_command,
             AppEcho: self._app_command,
@@ -171,7 +172,7 @@ class Switchboard:
         return out
 
     def _call_of(self, what: Input) -> Call | None:
-        if isinstance(what, media.Digit | media.PortFailed):
+        if isinstance(what, media.Digit | media.Silent | media.PortFailed):
             return self._calls.get(self._by_port.get(what.port, CallId(0)))
         if isinstance(what, sip.Replied):
             return self._calls.get(self._asked.get(what.request, CallId(0)))
@@ -416,6 +417,12 @@ class Switchboard:
         self._requests.incoming(self, event, now)
 
     # ------------------------------------------------------------ media, applications, configuration
+
+    def _silent(self, event: media.Silent, now: float) -> None:
+        call = self._calls.get(self._by_port.get(event.port, CallId(0)))
+        if call is not None:
+            call.fell_silent(self, event, now)
+            self._settle(call, now)
 
     def _digit(self, event: media.Digit, now: float) -> None:
         call = self._calls.get(self._by_port.get(event.port, CallId(0)))

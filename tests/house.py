@@ -75,7 +75,7 @@ class House:
         self.loop.set_exception_handler(self._broke)
         self.settings = Settings(**settings)
         self.snapshot = make_snapshot()
-        self.media = Core()
+        self.media = Core(silence_s=self.settings.media.silence_s)
         self._frames = FrameReader()
         self._ports: dict[int, tuple[Address, Address]] = {}
         self._apps: dict[int, tuple[LiveCall, asyncio.Task[None]]] = {}

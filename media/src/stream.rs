@@ -308,9 +308,7 @@ impl<D: Door> Stream<D> {
             events.push(self.tell(digit, now));
         }
         if let Some(since) = self.silent_since().filter(|_| self.silence_deadline(silence) <= Some(now)) {
-            if self.silence_told_at <= Some(since) {
-                events.push(Event::Silent { port: self.port, silence_s: to_seconds(now - since) });
-            }
+            events.push(Event::Silent { port: self.port, silence_s: to_seconds(now - since) });
             self.silence_told_at = Some(now);
         }
         if self.reporting.due().is_some_and(|due| due <= now) {

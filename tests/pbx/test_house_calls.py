@@ -367,3 +367,53 @@ async def test_a_phone_that_is_gone_is_not_waited_for_for_ever() -> None:
         with pytest.raises(NotAsTold):
             await anna.fails(within_s=20)
         assert await anna.fails(within_s=20) in (408, 480, 500, 503)
+
+
+async def test_a_call_ends_after_the_longest_time() -> None:
+    async with House(calls={"longest_s": 60}) as house:
+        anna, boris = await house.phone("101"), await house.phone("102")
+        await anna.dials("102")
+        await boris.answers()
+        await anna.talks()
+        await house.rest(55)
+        assert not anna.call.is_over
+        await anna.ends(within_s=6)
+        await boris.ends()
+        assert causes(house) == [EndCause.TOO_LONG]
+
+
+async def test_a_body_that_may_not_pass_is_refused_with_what_may() -> None:
+    async with House() as house:
+        anna, boris = await house.phone("101"), await house.phone("102")
+        await anna.dials("102")
+        await boris.answers()
+        call = await anna.talks()
+        answer = await call.asks("INFO", fields=(("Content-Type", "application/x-virus"),), body=b"MZ")
+        assert answer.status == 415
+        await anna.hangs_up()
+
+
+async def test_a_call_without_any_sound_is_ended_but_not_one_that_is_held() -> None:
+    async with House(media={"silence_s": 20}) as house:
+        anna, boris = await house.phone("101", sound=False), await house.phone("102", sound=False)
+        await anna.dials("102")
+        await boris.answers()
+        await anna.talks()
+        await anna.holds("inactive")
+        await house.rest(60)
+        assert not anna.call.is_over
+        await anna.resumes()
+        await anna.ends(within_s=45)
+        await boris.ends()
+        assert causes(house) == [EndCause.SILENT]
+
+
+async def test_one_who_only_listens_is_no_dead_call() -> None:
+    async with House(media={"silence_s": 20}) as house:
+        anna, boris = await house.phone("101", sound=False), await house.phone("102", voice=tone(440))
+        await anna.dials("102")
+        await boris.answers()
+        await anna.talks()
+        await house.rest(60)
+        await anna.hears(tone(440))
+        await anna.hangs_up()

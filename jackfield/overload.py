@@ -8,7 +8,7 @@ slowly down, and so settles where the server just keeps up. Knows no socket and 
 from __future__ import annotations
 
 GAIN = 0.3
-"""share of calls to refuse for each time that the signs exceed their mark: in proportion, so that it settles"""
+"""share of calls to refuse for each time that the signs exceed their mark: so it settles"""
 RISE = 0.5
 FALL = 0.15
 """how far one sample moves towards the wanted share"""

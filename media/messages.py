@@ -169,7 +169,10 @@ class Digit(msgspec.Struct, frozen=True, array_like=True, tag=104):
 
 
 class Silent(msgspec.Struct, frozen=True, array_like=True, tag=105):
-    """A stream that should send has sent nothing for `silence_s`; told again each time that it has lasted as long again."""
+    """A stream that should send has sent nothing for `silence_s`.
+
+    Told after the time that media was started with, and again each time that it has lasted as long again.
+    """
 
     port: int
     silence_s: float

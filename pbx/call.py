@@ -174,9 +174,7 @@ class Call:
     ) -> None:
         extension = self.snapshot.extensions[self.tenant, number]
         party = Party(self.tenant, number, extension.name)
-        if self.max_forwards < 0:  # RFC 7332: it is ours to stop a loop
-            ringing.gave_up(self, board, caller, 483, EndCause.FAILED, now)
-        elif not board.take_place(self, place_of(party), extension.max_calls):
+        if not board.take_place(self, place_of(party), extension.max_calls):
             ringing.gave_up(self, board, caller, 486, EndCause.BUSY, now)
         else:
             ringing.begin(self, board, caller, party, groups, deadline, on, now)

@@ -88,9 +88,6 @@ class Requests:
         if key not in board.snapshot.extensions:
             _say(board, event, 404, "Not Found")
             return
-        if request.max_forwards == 0:
-            _say(board, event, 483, "Too Many Hops")
-            return
         groups = board.reach(known.tenant.id, number, now)
         if not groups:
             _say(board, event, 480, "Temporarily Unavailable")

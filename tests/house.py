@@ -159,7 +159,7 @@ class House:
     async def phone(self, number: str, *, registers: bool = True, password: str = "", **how: Any) -> Phone:
         """A phone with a host of its own, registered unless told otherwise, that knows its password."""
         self._hosts_used += 1
-        transport = MemoryTransport(self.network, f"10.0.0.{self._hosts_used}")
+        transport = how.pop("transport", None) or MemoryTransport(self.network, f"10.0.0.{self._hosts_used}")
         phone = Phone(
             number,
             password or f"secret-{number}",

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 from sipp_ladder import Ladder
-from softphones import Softphones, hears
+from softphones import Softphones, hears, listen
 from wire_accounts import MD5_ONLY, ORDINARY, fresh_phone
 from wire_exchange import Exchange
 from wire_loopback import SERVER_HOST
@@ -80,6 +80,7 @@ def test_calls_and_sound_go_on_when_the_engine_is_killed(
     second = exchange.wait_for_call(Ladder(waiting).is_called().answer().hung_up())
     exchange.run(Ladder(fresh_phone()).invite(waiting.number).connected().bye())
     second.ends_well()
+    listen(listener, 0.5)
     heard = listener.ear.heard()
     assert heard.part(killed_at_s - 0.5, heard.seconds).longest_gap_s(700) <= 0.06
     listener.command("hangup")

@@ -75,14 +75,9 @@ class Heard(msgspec.Struct, frozen=True):
         return max(abs(begin - begins[0] - round(begin - begins[0])) for begin in begins)
 
     def longest_gap_s(self, tone_hz: float) -> float:
-        """The longest silence of the tone between its first and its last sound; inf when it never came."""
-        stretches = self.stretches(tone_hz)
-        if not stretches:
-            return math.inf
-        return max(
-            (after[0] - before[1] for before, after in itertools.pairwise(stretches)),
-            default=0.0,
-        )
+        """The longest time without the tone; before its first and after its last sound count as well."""
+        edges = [0.0, *itertools.chain.from_iterable(self.stretches(tone_hz)), self.seconds]
+        return max(end - begin for begin, end in zip(edges[::2], edges[1::2], strict=True))
 
 
 def _goertzel_db(samples: array.array[int], frequency_hz: float, rate: int) -> float:

@@ -15,6 +15,7 @@ from __future__ import annotations
 import asyncio
 import random
 import traceback
+from functools import partial
 from types import MappingProxyType
 from typing import Any
 
@@ -263,8 +264,9 @@ class House:
         self.kept[bindings.tenant, bindings.number] = bindings.payload
 
     def start_app(self, start: StartApp) -> None:
-        call = LiveCall(start.call, start.dialled, self._wish)
-        task = self.loop.create_task(drive(APPS[start.app], call, self._wish))
+        wish = partial(self._wish, self.engine)
+        call = LiveCall(start.call, start.dialled, wish)
+        task = self.loop.create_task(drive(APPS[start.app], call, wish))
         running = self._apps[start.call] = (call, task)
         task.add_done_callback(lambda _: self._app_over(start.call, running))
 
@@ -272,8 +274,9 @@ class House:
         if self._apps.get(call) is which:
             del self._apps[call]
 
-    def _wish(self, command: AppCommand) -> None:
-        self.loop.call_soon(self._feed, command)
+    def _wish(self, engine: Engine, command: AppCommand) -> None:
+        if engine is self.engine:  # an application dies with its engine
+            self.loop.call_soon(self._feed, command)
 
     def tell_app(self, news: AppNews) -> None:
         if news.call in self._apps:

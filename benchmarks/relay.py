@@ -26,6 +26,7 @@ from media.messages import Event, Hear, Negotiated, OpenPort, Payload
 HOST = "127.0.0.1"
 FIRST_PORT = 20000
 PCMU = (Payload(0, "pcmu", 8000),)
+PRIORITY: list[str] = []
 TICKS_PER_S = os.sysconf("SC_CLK_TCK")
 
 
@@ -44,7 +45,7 @@ def anonymous_kib(pid: int) -> int:
 
 
 def pinned(cpu: int, *command: str) -> list[str]:
-    return ["taskset", "-c", str(cpu), sys.executable, *command]
+    return [*PRIORITY, "taskset", "-c", str(cpu), sys.executable, *command]
 
 
 @contextlib.asynccontextmanager
@@ -127,7 +128,11 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("--calls", type=int, nargs="+", default=[400, 1000])
     parser.add_argument("--seconds", type=float, default=10)
     parser.add_argument("--runs", type=int, default=1)
+    parser.add_argument(
+        "--realtime", action="store_true", help="real-time priority, where others use the machine"
+    )
     given = parser.parse_args(arguments)
+    PRIORITY.extend(["chrt", "-f", "10"] if given.realtime else [])
     for calls in given.calls:
         asyncio.run(compare(calls, given.seconds, given.runs))
 

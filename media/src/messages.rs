@@ -9,8 +9,8 @@ use crate::wire::{Malformed, Read, Reader, Writer};
 
 pub const VERSION: u64 = 1;
 
-/// Payloads of one m-line that are looked at; more than this is a mistake or an attack.
-const MOST_PAYLOADS: usize = 64;
+/// Payload types that there can be.
+const MOST_PAYLOADS: usize = 128;
 
 pub type PortId = u32;
 pub type CallId = u64;

@@ -5,6 +5,7 @@
 //! (another edge, or a new run of the same one) the sequence goes on without a gap, the timestamp by the time
 //! that passed, at least by one packet, and the marker bit begins a talkspurt. Stragglers from before are dropped.
 
+use crate::payload::{Kind, Meaning};
 use crate::rtp::{HEADER, Header, Packet};
 use crate::time::{MILLISECOND, Micros, ticks};
 
@@ -13,15 +14,6 @@ use crate::time::{MILLISECOND, Micros, ticks};
 pub struct SourceKey {
     pub edge: u64,
     pub run: u32,
-}
-
-/// What a payload type means to the listener.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Meaning {
-    pub payload_type: u8,
-    pub clock_rate_hz: u32,
-    pub is_event: bool,
-    pub is_video: bool,
 }
 
 /// Numbers that lie further behind than this are taken as numbers ahead, after a wrap.
@@ -80,12 +72,13 @@ impl Outgoing {
         self.ssrc
     }
 
-    /// The header that `packet` goes out with, or None when it comes too late.
+    /// The header that `packet` goes out with, or None when it comes too late. `payload_type` is the listener's.
     pub fn rewrite(
         &mut self,
         key: SourceKey,
         packet: &Packet,
         meaning: Meaning,
+        payload_type: u8,
         now: Micros,
     ) -> Option<Header> {
         if self.source != Some(key) {
@@ -99,11 +92,11 @@ impl Outgoing {
         if in_order {
             self.go_on(packet, ahead, meaning, timestamp, now);
         }
-        let begins_talk = self.marker_due && in_order && !meaning.is_event;
+        let begins_talk = self.marker_due && in_order && meaning.kind != Kind::Event;
         self.marker_due &= !begins_talk;
         Some(Header {
-            marker: packet.marker || (begins_talk && !meaning.is_video),
-            payload_type: meaning.payload_type,
+            marker: packet.marker || (begins_talk && meaning.kind != Kind::Video),
+            payload_type,
             sequence: packet.sequence.wrapping_add(self.sequence_offset),
             timestamp,
             ssrc: self.ssrc,
@@ -113,7 +106,7 @@ impl Outgoing {
     /// Our timestamp; all packets of one event keep the event's, even if the source's clock is set meanwhile.
     fn timestamp_of(&mut self, packet: &Packet, meaning: Meaning) -> u32 {
         let timestamp = packet.timestamp.wrapping_add(self.timestamp_offset);
-        if !meaning.is_event {
+        if meaning.kind != Kind::Event {
             return timestamp;
         }
         match self.event {
@@ -153,7 +146,7 @@ impl Outgoing {
         if self.highest.wrapping_sub(self.oldest) > STRAGGLERS {
             self.oldest = self.highest.wrapping_sub(STRAGGLERS);
         }
-        if meaning.is_event {
+        if meaning.kind == Kind::Event {
             return;
         }
         if meaning.clock_rate_hz != self.clock_rate_hz {
@@ -197,9 +190,8 @@ mod tests {
     use super::*;
     use proptest::prelude::*;
 
-    const PCMU: Meaning = Meaning { payload_type: 0, clock_rate_hz: 8000, is_event: false, is_video: false };
-    const EVENT: Meaning =
-        Meaning { payload_type: 101, clock_rate_hz: 8000, is_event: true, is_video: false };
+    const PCMU: Meaning = Meaning { clock_rate_hz: 8000, kind: Kind::Sound };
+    const EVENT: Meaning = Meaning { clock_rate_hz: 8000, kind: Kind::Event };
 
     fn packet(sequence: u16, timestamp: u32) -> Packet {
         let mut data = [0; 12];
@@ -220,7 +212,7 @@ mod tests {
     }
 
     fn send(out: &mut Outgoing, edge: u64, sequence: u16, timestamp: u32, now_ms: u64) -> Header {
-        let header = out.rewrite(key(edge), &packet(sequence, timestamp), PCMU, now_ms * MILLISECOND);
+        let header = out.rewrite(key(edge), &packet(sequence, timestamp), PCMU, 0, now_ms * MILLISECOND);
         header.expect("it passes")
     }
 
@@ -244,7 +236,7 @@ mod tests {
         assert_eq!(next.timestamp.wrapping_sub(last.timestamp), 4000, "500 ms");
         assert!(next.marker && !last.marker);
         assert_eq!(next.ssrc, last.ssrc);
-        let late = out.rewrite(key(2), &packet(6999, 999_839), PCMU, 521 * MILLISECOND);
+        let late = out.rewrite(key(2), &packet(6999, 999_839), PCMU, 0, 521 * MILLISECOND);
         assert_eq!(late, None);
     }
 
@@ -262,7 +254,7 @@ mod tests {
         let mut out = outgoing();
         let audio = send(&mut out, 1, 1, 160, 20);
         let event =
-            |out: &mut Outgoing, n| out.rewrite(key(1), &packet(n, 320), EVENT, u64::from(n) * 20_000);
+            |out: &mut Outgoing, n| out.rewrite(key(1), &packet(n, 320), EVENT, 101, u64::from(n) * 20_000);
         let events = [2, 3, 4, 4, 4].map(|n| event(&mut out, n).expect("it passes"));
         assert!(events.iter().all(|header| header.timestamp.wrapping_sub(audio.timestamp) == 160));
         assert!(events.iter().all(|header| header.payload_type == 101));

@@ -14,13 +14,13 @@ pub struct Payload {
 }
 
 impl Payload {
-    pub fn is_telephone_event(&self) -> bool {
-        &*self.name == "telephone-event"
-    }
-
-    /// Video clocks run at 90 kHz (RFC 3551 section 5); there the marker bit ends a picture.
-    pub fn is_video(&self) -> bool {
-        self.clock_rate_hz == 90_000
+    /// Video clocks run at 90 kHz (RFC 3551 section 5).
+    fn kind(&self) -> Kind {
+        match (&*self.name, self.clock_rate_hz) {
+            ("telephone-event", _) => Kind::Event,
+            (_, 90_000) => Kind::Video,
+            _ => Kind::Sound,
+        }
     }
 
     fn same_codec(&self, other: &Self) -> bool {
@@ -48,33 +48,74 @@ fn decisive_parameters(name: &str) -> &'static [&'static str] {
     }
 }
 
+/// What rules a packet is passed by.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Kind {
+    Sound,
+    /// The marker bit ends a picture; it does not begin talk.
+    Video,
+    /// A telephone-event (RFC 4733): the timestamp stands still while it lasts.
+    Event,
+}
+
+/// What a packet needs to know of its payload.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Meaning {
+    pub clock_rate_hz: u32,
+    pub kind: Kind,
+}
+
+/// Payloads of one m-line that are made use of.
+pub const MOST_PAYLOADS: usize = 32;
 /// Where a payload of the speaker is not accepted by the listener.
 pub const NOT_ACCEPTED: u8 = 0xff;
-
 const NO_PAYLOAD: u8 = 0xff;
 
 /// The payloads of one direction, found by payload type without a search.
 #[derive(Debug)]
 pub struct PayloadSet {
-    list: Box<[Payload]>,
     place: [u8; 128],
+    meanings: Box<[Meaning]>,
+    list: Box<[Payload]>,
+}
+
+/// For each payload of a speaker, by place, the listener's payload type of the same codec.
+#[derive(Debug, Clone, Copy)]
+pub struct PayloadMap {
+    payload_types: [u8; MOST_PAYLOADS],
+}
+
+impl Default for PayloadMap {
+    fn default() -> Self {
+        Self { payload_types: [NOT_ACCEPTED; MOST_PAYLOADS] }
+    }
+}
+
+impl PayloadMap {
+    /// The listener's payload type, or `NOT_ACCEPTED`.
+    pub fn get(&self, place: usize) -> u8 {
+        self.payload_types.get(place).copied().unwrap_or(NOT_ACCEPTED)
+    }
 }
 
 impl PayloadSet {
-    fn new(list: Vec<Payload>) -> Self {
+    fn new(mut list: Vec<Payload>) -> Self {
+        list.truncate(MOST_PAYLOADS);
         let mut place = [NO_PAYLOAD; 128];
         for (index, payload) in list.iter().enumerate().rev() {
             if let Some(entry) = place.get_mut(usize::from(payload.payload_type)) {
                 *entry = index as u8;
             }
         }
-        Self { list: list.into(), place }
+        let meaning =
+            |payload: &Payload| Meaning { clock_rate_hz: payload.clock_rate_hz, kind: payload.kind() };
+        Self { place, meanings: list.iter().map(meaning).collect(), list: list.into() }
     }
 
-    /// The place in the list, and the payload, that a payload type of a packet means.
-    pub fn find(&self, payload_type: u8) -> Option<(usize, &Payload)> {
+    /// The place in the list that a payload type of a packet means, and what it means.
+    pub fn find(&self, payload_type: u8) -> Option<(usize, Meaning)> {
         let place = usize::from(*self.place.get(usize::from(payload_type))?);
-        Some((place, self.list.get(place)?))
+        Some((place, *self.meanings.get(place)?))
     }
 
     pub fn get(&self, place: usize) -> Option<&Payload> {
@@ -85,13 +126,15 @@ impl PayloadSet {
         self.list.iter()
     }
 
-    /// For each payload here, by place, the listener's payload type of the same codec, or `NOT_ACCEPTED`.
-    pub fn map_to(&self, listener: &PayloadSet) -> Box<[u8]> {
-        let same = |heard: &Payload| listener.list.iter().find(|accepted| heard.same_codec(accepted));
-        self.list
-            .iter()
-            .map(|heard| same(heard).map_or(NOT_ACCEPTED, |accepted| accepted.payload_type))
-            .collect()
+    /// What the payloads here are called by somebody who accepts those of `listener`.
+    pub fn map_to(&self, listener: &PayloadSet) -> PayloadMap {
+        let mut map = PayloadMap::default();
+        for (place, heard) in map.payload_types.iter_mut().zip(&self.list) {
+            if let Some(same) = listener.list.iter().find(|accepted| heard.same_codec(accepted)) {
+                *place = same.payload_type;
+            }
+        }
+        map
     }
 }
 
@@ -122,7 +165,8 @@ mod tests {
     }
 
     fn map(speaker: &[Payload], listener: &[Payload]) -> Vec<u8> {
-        PayloadSet::new(speaker.to_vec()).map_to(&PayloadSet::new(listener.to_vec())).to_vec()
+        let map = PayloadSet::new(speaker.to_vec()).map_to(&PayloadSet::new(listener.to_vec()));
+        (0..speaker.len()).map(|place| map.get(place)).collect()
     }
 
     #[test]

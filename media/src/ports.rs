@@ -10,8 +10,7 @@ use std::net::SocketAddr;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
 use crate::messages::{Command, Event, Negotiated, PortId, Report};
-use crate::outgoing::Meaning;
-use crate::payload::{NOT_ACCEPTED, PayloadSets};
+use crate::payload::{Kind, Meaning, PayloadMap, PayloadSets};
 use crate::random::Random;
 use crate::rtp::{HEADER, Header, Packet};
 use crate::stream::{Component, Door, Stream, Taken};
@@ -28,8 +27,7 @@ const UNKNOWN: Refusal = "no such port";
 struct Ear {
     listener: PortId,
     edge: u64,
-    /// By the place of a payload in what the speaker's peer sends: the listener's number for it.
-    payloads: Box<[u8]>,
+    payloads: PayloadMap,
 }
 
 /// One place that can hear and be heard.
@@ -43,9 +41,13 @@ pub struct Port<D> {
 }
 
 #[derive(Debug)]
+#[expect(
+    clippy::large_enum_variant,
+    reason = "nearly all are streams; a box would be one more miss per packet"
+)]
 enum Role<D> {
-    Stream(Box<Stream<D>>),
-    Tone(Box<Tone>),
+    Stream(Stream<D>),
+    Tone(Tone),
 }
 
 /// Spreads small integers over a hash table; the engine that picks them is no adversary.
@@ -70,10 +72,11 @@ impl Hasher for IdHasher {
     }
 }
 
-type ById<T> = HashMap<PortId, T, BuildHasherDefault<IdHasher>>;
+/// Boxed, so that the table itself is small enough to stay near the processor.
+type ById<D> = HashMap<PortId, Box<Port<D>>, BuildHasherDefault<IdHasher>>;
 
 pub struct Ports<D> {
-    ports: ById<Port<D>>,
+    ports: ById<D>,
     deadlines: BinaryHeap<Reverse<(Micros, PortId)>>,
     payload_sets: PayloadSets,
     random: Random,
@@ -161,31 +164,32 @@ impl<D: Door> Ports<D> {
         if let Err(why) = outcome {
             self.events.push(Event::Refused { tag: command.tag(), why: why.to_owned() });
         }
+        self.forget_stale_deadlines();
     }
 
     pub fn open(&mut self, port: PortId, local: SocketAddr, door: D) {
         let stream = Stream::new(port, local, door, &mut self.random);
-        self.insert(port, Role::Stream(Box::new(stream)));
+        self.insert(port, Role::Stream(stream));
     }
 
     fn open_tone(&mut self, port: PortId, frequency_hz: f64, level_dbov: f64) {
-        self.insert(port, Role::Tone(Box::new(Tone::new(frequency_hz, level_dbov))));
+        self.insert(port, Role::Tone(Tone::new(frequency_hz, level_dbov)));
     }
 
     fn insert(&mut self, id: PortId, role: Role<D>) {
-        self.ports.insert(id, Port { id, heard_by: Vec::new(), role, armed: None });
+        self.ports.insert(id, Box::new(Port { id, heard_by: Vec::new(), role, armed: None }));
     }
 
     fn negotiated(&mut self, terms: &Negotiated, now: Micros) -> Result<(), Refusal> {
-        let receive = self.payload_sets.get(&terms.receive);
-        let send = self.payload_sets.get(&terms.send);
-        let Some(Port { role: Role::Stream(stream), .. }) = self.ports.get_mut(&terms.port) else {
-            return Err(UNKNOWN);
-        };
+        let stream = self.stream(terms.port).ok_or(UNKNOWN)?;
         if stream.local.is_ipv4() != terms.remote_rtp.is_ipv4() {
             return Err("the port and its peer are of different address families");
         }
-        stream.settle(terms, receive, send, now, &mut self.random);
+        let receive = self.payload_sets.get(&terms.receive);
+        let send = self.payload_sets.get(&terms.send);
+        let mut random = self.random.split();
+        let stream = self.stream_mut(terms.port).ok_or(UNKNOWN)?;
+        stream.settle(terms, receive, send, now, &mut random);
         let speakers: Vec<PortId> = stream.hears.iter().map(|heard| heard.speaker).collect();
         speakers.into_iter().chain([terms.port]).for_each(|speaker| self.map_payloads(speaker));
         self.arm(terms.port);
@@ -206,10 +210,10 @@ impl<D: Door> Ports<D> {
         }
     }
 
-    fn payload_map(&self, speaker: PortId, listener: PortId) -> Box<[u8]> {
+    fn payload_map(&self, speaker: PortId, listener: PortId) -> PayloadMap {
         let received = self.stream(speaker).and_then(|stream| stream.settled.as_ref());
         let accepted = self.stream(listener).and_then(|stream| stream.settled.as_ref());
-        received.zip(accepted).map_or_else(Box::default, |(from, to)| from.receive.map_to(&to.send))
+        received.zip(accepted).map_or_else(PayloadMap::default, |(from, to)| from.receive.map_to(&to.send))
     }
 
     fn hear(&mut self, listener: PortId, speaker: PortId, now: Micros) -> Result<(), Refusal> {
@@ -276,7 +280,7 @@ impl<D: Door> Ports<D> {
         }
     }
 
-    fn remove(&mut self, port: PortId) -> Option<Port<D>> {
+    fn remove(&mut self, port: PortId) -> Option<Box<Port<D>>> {
         let removed = self.ports.remove(&port)?;
         for ear in &removed.heard_by {
             if let Some(stream) = self.stream_mut(ear.listener) {
@@ -324,14 +328,14 @@ impl<D: Door> Ports<D> {
         now: Micros,
     ) {
         let clock = self.clock(now);
-        let Some(Port { role: Role::Stream(stream), .. }) = self.ports.get_mut(&port) else { return };
+        let Some(Role::Stream(stream)) = self.ports.get_mut(&port).map(|port| &mut port.role) else { return };
         if component == Component::Rtcp {
             stream.take_rtcp(component, from, data, clock);
             return;
         }
         let Some(taken) = stream.take(from, data, clock, &mut self.events) else { return };
         self.pass(port, &taken, data, now);
-        if let Taken::Rtp { meaning: Meaning { is_event: true, .. }, .. } = taken {
+        if let Taken::Rtp { meaning: Meaning { kind: Kind::Event, .. }, .. } = taken {
             self.arm(port);
         }
     }
@@ -342,7 +346,7 @@ impl<D: Door> Ports<D> {
         let mut next = 0;
         while let Some(ear) = self.ports.get(&speaker).and_then(|port| port.heard_by.get(next)) {
             next += 1;
-            let payload_type = ear.payloads.get(place).copied().unwrap_or(NOT_ACCEPTED);
+            let payload_type = ear.payloads.get(place);
             let (listener, edge) = (ear.listener, ear.edge);
             self.busy = Some(listener);
             let understood =
@@ -356,23 +360,31 @@ impl<D: Door> Ports<D> {
     // ------------------------------------------------------------ time
 
     /// When `tick` is next due.
-    pub fn next_deadline(&mut self) -> Option<Micros> {
-        while let Some(Reverse((at, port))) = self.deadlines.peek() {
-            if self.ports.get(port).is_some_and(|port| port.armed == Some(*at)) {
-                return Some(*at);
-            }
-            self.deadlines.pop();
-        }
-        None
+    pub fn next_deadline(&self) -> Option<Micros> {
+        self.deadlines.peek().map(|Reverse((at, _))| *at)
     }
 
     /// Do all that is due.
     pub fn tick(&mut self, now: Micros) {
-        while let Some(at) = self.next_deadline().filter(|at| *at <= now) {
-            let Some(Reverse((_, id))) = self.deadlines.pop() else { return };
-            debug_assert!(at <= now);
-            self.busy = Some(id);
-            self.guard(|ports| ports.tick_one(id, now));
+        while let Some(Reverse((at, id))) =
+            self.deadlines.peek().copied().filter(|Reverse((at, _))| *at <= now)
+        {
+            self.deadlines.pop();
+            if self.is_armed(id, at) {
+                self.busy = Some(id);
+                self.guard(|ports| ports.tick_one(id, now));
+            }
+            self.forget_stale_deadlines();
+        }
+    }
+
+    fn is_armed(&self, port: PortId, at: Micros) -> bool {
+        self.ports.get(&port).is_some_and(|port| port.armed == Some(at))
+    }
+
+    fn forget_stale_deadlines(&mut self) {
+        while self.deadlines.peek().is_some_and(|Reverse((at, port))| !self.is_armed(*port, *at)) {
+            self.deadlines.pop();
         }
     }
 
@@ -404,7 +416,7 @@ impl<D: Door> Ports<D> {
     }
 
     fn speak_tone(&mut self, id: PortId, now: Micros) {
-        let Some(Port { role: Role::Tone(tone), .. }) = self.ports.get_mut(&id) else { return };
+        let Some(Role::Tone(tone)) = self.ports.get_mut(&id).map(|port| &mut port.role) else { return };
         let Some(samples) = tone.frame(now) else { return };
         let (sequence, timestamp) = (tone.sequence, tone.timestamp);
         let header = Header { marker: false, payload_type: 0, sequence, timestamp, ssrc: 0 };
@@ -438,7 +450,7 @@ impl<D: Door> Ports<D> {
         payload.copy_from_slice(&law.encode(samples));
         let Some(()) = head.first_chunk_mut().map(|head| header.write(head)) else { return };
         let Some(packet) = Packet::parse(&data) else { return };
-        let meaning = Meaning { payload_type: number, clock_rate_hz: 8000, is_event: false, is_video: false };
+        let meaning = Meaning { clock_rate_hz: 8000, kind: Kind::Sound };
         let taken = Taken::Rtp { packet, payload: 0, meaning, run: 0, began_at: now };
         stream.hear(edge, &taken, number, &mut data, now);
     }
@@ -447,14 +459,16 @@ impl<D: Door> Ports<D> {
 
     /// Give away ports as they are, to be adopted by another worker. Their edges must stay among them.
     pub fn release(&mut self, ids: &[PortId]) -> Vec<Port<D>> {
-        ids.iter().filter_map(|id| self.ports.remove(id)).collect()
+        let released = ids.iter().filter_map(|id| self.ports.remove(id)).map(|port| *port).collect();
+        self.forget_stale_deadlines();
+        released
     }
 
     /// All ports that hear this one, or that it hears, must be adopted too before anything else is done.
     pub fn adopt(&mut self, mut port: Port<D>) {
         let id = port.id;
         port.armed = None;
-        self.ports.insert(id, port);
+        self.ports.insert(id, Box::new(port));
         self.arm(id);
     }
 }
@@ -553,7 +567,7 @@ mod tests {
 
     #[test]
     fn a_port_is_small() {
-        let size = size_of::<Port<()>>() + size_of::<Stream<()>>();
+        let size = size_of::<Port<()>>();
         assert!(size <= 1024, "{size} bytes");
     }
 }

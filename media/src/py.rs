@@ -130,8 +130,8 @@ impl Core {
     }
 
     /// When `tick` is next due.
-    fn next_deadline(&mut self) -> Option<f64> {
-        let workers = self.workers.iter_mut().filter_map(Ports::next_deadline);
+    fn next_deadline(&self) -> Option<f64> {
+        let workers = self.workers.iter().filter_map(Ports::next_deadline);
         workers.chain(self.control.next_deadline()).min().map(to_seconds)
     }
 

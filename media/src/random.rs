@@ -20,6 +20,11 @@ impl Random {
         mixed ^ (mixed >> 31)
     }
 
+    /// Another sequence, for somebody else to draw from.
+    pub fn split(&mut self) -> Self {
+        Self::new(self.next())
+    }
+
     /// Between 0 and 1.
     pub fn fraction(&mut self) -> f64 {
         (self.next() >> 11) as f64 / (1u64 << 53) as f64

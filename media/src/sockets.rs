@@ -9,7 +9,10 @@ use std::os::fd::OwnedFd;
 use std::sync::Arc;
 
 use rustix::event::epoll;
-use rustix::net::{AddressFamily, SocketFlags, SocketType, bind, ipproto, socket_with, sockopt};
+use rustix::net::{
+    AddressFamily, RecvFlags, SendFlags, SocketFlags, SocketType, bind, ipproto, recvfrom, send, sendto,
+    socket_with, sockopt,
+};
 
 use crate::io::{Poller, watch};
 use crate::stream::{Component, Door};
@@ -82,15 +85,15 @@ impl Sockets {
     /// just before it was connected, or connected anew, may be somebody else's.
     pub fn receive(&mut self, which: Which, into: &mut [u8]) -> io::Result<(usize, SocketAddr)> {
         match (which, &self.connected) {
-            (Which::Rtcp, _) => self.rtcp.recv_from(into),
-            (Which::Connected, Some((socket, _))) if self.older == 0 => socket.recv_from(into),
+            (Which::Rtcp, _) => receive(&self.rtcp, into),
+            (Which::Connected, Some((socket, _))) if self.older == 0 => receive(socket, into),
             (Which::Connected, Some((socket, _))) => {
                 // Older packets first, or the peer's stream would be misordered here.
-                let older = self.rtp.recv_from(into);
+                let older = receive(&self.rtp, into);
                 self.older = if older.is_ok() { self.older - 1 } else { 0 };
-                older.or_else(|_| socket.recv_from(into))
+                older.or_else(|_| receive(socket, into))
             }
-            _ => self.rtp.recv_from(into),
+            _ => receive(&self.rtp, into),
         }
     }
 
@@ -109,6 +112,12 @@ impl Sockets {
         self.connected = Some((socket, peer));
         Ok(())
     }
+}
+
+fn receive(socket: &UdpSocket, into: &mut [u8]) -> io::Result<(usize, SocketAddr)> {
+    let (length, _, from) = recvfrom(socket, into, RecvFlags::empty())?;
+    let from = from.and_then(|from| SocketAddr::try_from(from).ok());
+    Ok((length, from.ok_or(io::ErrorKind::InvalidData)?))
 }
 
 /// What a number that `Sockets::watch` gave says.
@@ -145,9 +154,9 @@ impl Door for Sockets {
     /// A datagram that the kernel does not take is lost like any other on its way.
     fn send(&self, component: Component, to: SocketAddr, data: &[u8]) {
         let _ = match (component, &self.connected) {
-            (Component::Rtp, Some((socket, peer))) if *peer == to => socket.send(data),
-            (Component::Rtp, _) => self.rtp.send_to(data, to),
-            (Component::Rtcp, _) => self.rtcp.send_to(data, to),
+            (Component::Rtp, Some((socket, peer))) if *peer == to => send(socket, data, SendFlags::empty()),
+            (Component::Rtp, _) => sendto(&self.rtp, data, SendFlags::empty(), &to),
+            (Component::Rtcp, _) => sendto(&self.rtcp, data, SendFlags::empty(), &to),
         };
     }
 

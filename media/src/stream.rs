@@ -10,8 +10,8 @@ use crate::incoming::Incoming;
 use crate::latch::{Latch, Mark, Verdict};
 use crate::messages::{Event, Negotiated, PortId, Report};
 use crate::mos;
-use crate::outgoing::{Meaning, Outgoing, SourceKey};
-use crate::payload::{NOT_ACCEPTED, PayloadSet};
+use crate::outgoing::{Outgoing, SourceKey};
+use crate::payload::{Kind, Meaning, NOT_ACCEPTED, PayloadSet};
 use crate::random::Random;
 use crate::reporting::Reporting;
 use crate::rtcp;
@@ -176,12 +176,10 @@ impl<D: Door> Stream<D> {
     fn take_rtp(&mut self, from: SocketAddr, data: &[u8], now: Micros, events: &mut Vec<Event>) -> Taking {
         let settled = self.settled.as_mut().ok_or(Refused)?;
         let packet = Packet::parse(data).ok_or(Refused)?;
-        let (place, payload) = settled.receive.find(packet.payload_type).ok_or(Refused)?;
-        let clock_rate_hz = payload.clock_rate_hz;
-        let is_event = payload.is_telephone_event();
+        let (place, meaning) = settled.receive.find(packet.payload_type).ok_or(Refused)?;
+        let clock_rate_hz = meaning.clock_rate_hz;
+        let is_event = meaning.kind == Kind::Event;
         let event = is_event.then(|| EventPayload::parse(packet.payload(data)).ok_or(Refused)).transpose()?;
-        let meaning =
-            Meaning { payload_type: NOT_ACCEPTED, clock_rate_hz, is_event, is_video: payload.is_video() };
         let mark =
             Mark { ssrc: packet.ssrc, sequence: packet.sequence, timestamp: packet.timestamp, clock_rate_hz };
         if settled.latch.judge(from, mark, now).map_err(|_| Refused)? == Verdict::Locked {
@@ -262,8 +260,7 @@ impl<D: Door> Stream<D> {
             Taken::Rtp { began_at, .. } if began_at < drawn_at => true,
             Taken::Rtp { packet, meaning, run, .. } => {
                 let key = SourceKey { edge, run };
-                let meaning = Meaning { payload_type, ..meaning };
-                let header = self.outgoing.rewrite(key, &packet, meaning, now);
+                let header = self.outgoing.rewrite(key, &packet, meaning, payload_type, now);
                 if let Some(sent) = header.and_then(|header| packet.rewrite(data, &header)) {
                     self.door.send(Component::Rtp, to, sent);
                     self.outgoing.count(sent.len());

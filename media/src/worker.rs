@@ -120,7 +120,7 @@ impl Worker {
 
     fn release(&mut self, ids: &[PortId], to: &SyncSender<Vec<Port<Sockets>>>) {
         let mut ports = self.ports.release(ids);
-        ports.iter_mut().filter_map(Port::door).for_each(Sockets::unwatch);
+        ports.iter_mut().filter_map(|port| port.door()).for_each(Sockets::unwatch);
         let _ = to.send(ports);
     }
 

@@ -209,7 +209,7 @@ class Call:
         self.mouth.voice = voice
 
     async def hears(self, wanted: sound.Tone, within_s: float = 5.0, *, for_s: float = 0.1) -> float:
-        """This tone is heard now, within 3 dB of its level, for `for_s` without a break; gives back its level."""
+        """This tone is heard now, within 3 dB of its level, `for_s` without a break; gives back its level."""
         began = self.phone.now
 
         def holds() -> float | None:

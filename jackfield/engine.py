@@ -9,7 +9,6 @@ records to keep, then the messages to peers.
 from __future__ import annotations
 
 import traceback
-from collections import deque
 from collections.abc import Callable
 from typing import Any, Protocol
 
@@ -73,7 +72,7 @@ class Engine:
         self._media: list[media.Command] = []
         self._transmits: list[sip.Transmit] = []
         self._tick = sip.Tick()
-        do: dict[type, Callable[[Any], None]] = {
+        self._sinks: dict[type, Callable[[Any], None]] = {
             sip.Transmit: self._transmits.append,
             sip.Resolve: outside.resolve,
             sip.PeerBroke: outside.peer_broke,
@@ -83,25 +82,23 @@ class Engine:
             SaveBindings: outside.keep,
         }
         for command in media.Command.__args__:
-            do[command] = self._media.append
-        self._do = do
+            self._sinks[command] = self._media.append
         self._for_stack = frozenset(TO_STACK)
 
     def handle(self, what: Any, now: float) -> None:
         """Carry one input to its end: a message, an event of media, an application's wish, a new snapshot."""
-        queue = deque((what,))
-        stack, board, do, for_stack = self.stack, self.switchboard, self._do, self._for_stack
-        while queue:
-            item = queue.popleft()
+        sinks, for_stack, ask_stack = self._sinks, self._for_stack, self.stack.handle
+        todo = [what]
+        for item in todo:  # what an item leads to is appended, and so comes after all that was there
             kind = type(item)
-            act = do.get(kind)
-            if act is not None:
-                act(item)
+            sink = sinks.get(kind)
+            if sink is not None:
+                sink(item)
             elif kind in for_stack:
-                queue.extend(stack.handle(item, now))
+                todo += ask_stack(item, now)
             else:
-                queue.extend(self._up(item, now))
-        if self._media or self._transmits or board.has_memos:
+                todo += self._up(item, now)
+        if self._media or self._transmits or self.switchboard.has_memos:
             self._let_out()
 
     def _up(self, event: Any, now: float) -> list[Any]:
@@ -119,9 +116,8 @@ class Engine:
         deadline = self.stack.next_deadline()
         if deadline is not None and deadline <= now:
             self.handle(self._tick, now)
-        deadline = self.switchboard.next_deadline()
-        if deadline is not None and deadline <= now:
-            self._carry_out(self.switchboard.tick(now), now)
+        for due in self.switchboard.due(now):
+            self.handle(due, now)
 
     def restore(self, memos: media.Memos, now: float) -> None:
         """Take up the calls that an engine before this one left with media, before the first message."""

@@ -46,6 +46,12 @@ class AppNews(msgspec.Struct, frozen=True, gc=False):
     over: bool = False
 
 
+class CallDue(msgspec.Struct, frozen=True, gc=False):
+    """A deadline of this call is here."""
+
+    call: CallId
+
+
 class MediaRestarted(msgspec.Struct, frozen=True, gc=False):
     """Media died and is back, empty: every port of every call has to be opened again."""
 

@@ -49,6 +49,7 @@ class Call:
     __slots__ = (
         "app",
         "app_leg",
+        "armed_for",
         "attempt",
         "bridge",
         "cause",
@@ -91,6 +92,8 @@ class Call:
         self.tone: media.OpenTone | None = None
         self.has_memo = False
         self.ends_at: float | None = None
+        self.armed_for: float | None = None
+        """the deadline that the switchboard keeps for this call"""
         self.silent_at: dict[int, float] = {}
         """when which port was last told to be silent"""
         self.cause = EndCause.FAILED

@@ -23,7 +23,7 @@ class Passing:
     def of(self, message: Message) -> tuple[Field, ...]:
         """The fields that pass, in their order, values byte for byte as they came."""
         keys = message.keys()
-        if self._names.isdisjoint(keys) and not any(map(self._begins, keys)):
+        if self._names.isdisjoint(keys) and not (self._beginnings and any(map(self._begins, keys))):
             return ()
         return tuple([field for field in message.fields() if self._passes(key_of(field[0]))])
 

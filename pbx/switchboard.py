@@ -19,6 +19,7 @@ from pbx.appcalls import AppAnswer, AppCommand, AppDone, AppEcho, AppTone
 from pbx.board import (
     AppNews,
     Board,
+    CallDue,
     CallSettings,
     MediaRestarted,
     NewSnapshot,
@@ -45,7 +46,7 @@ PORT_FAILED = reason_header("Q.850", 38, "Media port failed")
 OUR_FAULT = reason_header("SIP", 500, "Internal error")
 SHUTDOWN = reason_header("SIP", 503, "Server is shutting down")
 
-Input = sip.Event | media.Event | AppCommand | NewSnapshot | MediaRestarted
+Input = CallDue | sip.Event | media.Event | AppCommand | NewSnapshot | MediaRestarted
 
 
 class Dialogs(Protocol):
@@ -119,6 +120,7 @@ class Switchboard:
             sip.Asked: self._asked_in_dialog,
             sip.Incoming: self._incoming_request,
             sip.Replied: self._replied,
+            CallDue: self._call_due,
             media.Digit: self._digit,
             media.Silent: self._silent,
             media.PortFailed: self._port_failed,
@@ -143,15 +145,12 @@ class Switchboard:
     def next_deadline(self) -> float | None:
         return self._deadlines.next()
 
-    def tick(self, now: float) -> list[Output]:
-        """Deadlines that are due: nobody answered in time."""
+    def due(self, now: float) -> list[CallDue]:
+        """The calls whose deadline is here; hand them to `handle`."""
+        found = []
         while (call_id := self._deadlines.pop(now)) is not None:
-            call = self._calls.get(call_id)
-            if call is not None:
-                call.on_deadline(self, now)
-                self._settle(call, now)
-        out, self._out = self._out, []
-        return out
+            found.append(CallDue(call_id))
+        return found
 
     def abandon(self, what: Input, now: float) -> list[Output]:
         """After a fault of ours while handling `what`: end the call that it was about, answer its request."""
@@ -176,7 +175,7 @@ class Switchboard:
             return self._calls.get(self._by_port.get(what.port, CallId(0)))
         if isinstance(what, sip.Replied):
             return self._calls.get(self._asked.get(what.request, CallId(0)))
-        if isinstance(what, AppAnswer | AppDone | AppEcho | AppTone):
+        if isinstance(what, AppAnswer | AppDone | AppEcho | AppTone | CallDue):
             return self._calls.get(what.call)
         return self._by_leg.get(getattr(what, "dialog", LegId(0)))
 
@@ -272,10 +271,12 @@ class Switchboard:
         """After each step of a call: its next deadline, or its end."""
         if not call.over:
             deadline = call.next_deadline()
-            if deadline is None:
-                self._deadlines.stop(call.id)
-            else:
-                self._deadlines.start(call.id, deadline)
+            if deadline != call.armed_for:
+                call.armed_for = deadline
+                if deadline is None:
+                    self._deadlines.stop(call.id)
+                else:
+                    self._deadlines.start(call.id, deadline)
             return
         if self._calls.pop(call.id, None) is None:
             return
@@ -417,6 +418,13 @@ class Switchboard:
         self._requests.incoming(self, event, now)
 
     # ------------------------------------------------------------ media, applications, configuration
+
+    def _call_due(self, event: CallDue, now: float) -> None:
+        call = self._calls.get(event.call)
+        if call is not None:
+            call.armed_for = None
+            call.on_deadline(self, now)
+            self._settle(call, now)
 
     def _silent(self, event: media.Silent, now: float) -> None:
         call = self._calls.get(self._by_port.get(event.port, CallId(0)))

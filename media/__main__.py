@@ -8,6 +8,7 @@ import sys
 
 from media import _core
 
+USAGE = "usage: python -m media --socket PATH [--ports FIRST-LAST] [--workers N] [--silence SECONDS]"
 DEFAULT_PORTS = "20000-29999"
 MOST_DEFAULT_WORKERS = 4
 
@@ -17,18 +18,20 @@ def options(arguments: list[str]) -> dict[str, str]:
     given = dict(zip(arguments[::2], arguments[1::2], strict=False))
     known = {"--socket", "--ports", "--workers", "--silence"}
     if len(arguments) % 2 or "--socket" not in given or not known.issuperset(given):
-        sys.exit(
-            "usage: python -m media --socket PATH [--ports FIRST-LAST] [--workers N] [--silence SECONDS]"
-        )
+        sys.exit(USAGE)
     return given
 
 
 def main() -> None:
     given = options(sys.argv[1:])
-    first, _, last = given.get("--ports", DEFAULT_PORTS).partition("-")
     cores = len(os.sched_getaffinity(0))
-    workers = int(given.get("--workers", max(1, min(cores - 1, MOST_DEFAULT_WORKERS))))
-    _core.serve(given["--socket"], int(first), int(last), workers, float(given.get("--silence", "15")))
+    try:
+        first, last = map(int, given.get("--ports", DEFAULT_PORTS).split("-"))
+        workers = int(given.get("--workers", max(1, min(cores - 1, MOST_DEFAULT_WORKERS))))
+        silence_s = float(given.get("--silence", "15"))
+    except ValueError:
+        sys.exit(USAGE)
+    _core.serve(given["--socket"], first, last, workers, silence_s)
 
 
 if __name__ == "__main__":

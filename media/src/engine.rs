@@ -59,9 +59,7 @@ impl Drop for RingAtEnd {
 impl WorkerHandle {
     fn order(&self, task: Task) {
         // The ports of a worker that has ended are beyond orders, and so is the process soon.
-        if self.tasks.send(task).is_ok() {
-            self.bell.ring();
-        }
+        let _ = self.tasks.send(task);
     }
 }
 
@@ -246,7 +244,9 @@ impl Engine {
         }
     }
 
+    /// Take these steps, then wake the workers, once for all of them.
     fn perform(&mut self, steps: Vec<Step>) {
+        let ordered = !steps.is_empty();
         for step in steps {
             match step {
                 Step::Order { worker, command: Command::OpenPort { port, local, .. } } => {
@@ -265,6 +265,13 @@ impl Engine {
                 }
             }
         }
+        if ordered {
+            self.ring();
+        }
+    }
+
+    fn ring(&self) {
+        self.workers.iter().for_each(|worker| worker.bell.ring());
     }
 
     fn failed_to_open(&mut self, port: PortId, error: &io::Error) {
@@ -282,6 +289,7 @@ impl Engine {
     fn move_ports(&self, from: usize, to: usize, ids: Vec<PortId>) {
         let (hand_over, handed_over) = sync_channel::<Vec<Port<Sockets>>>(1);
         self.order(from, Task::Release(ids, hand_over));
+        self.ring();
         if let Ok(ports) = handed_over.recv() {
             self.order(to, Task::Adopt(ports));
         }
@@ -292,6 +300,7 @@ impl Engine {
         let steps = self.control.close_all();
         self.perform(steps);
         self.workers.iter().for_each(|worker| worker.order(Task::Stop));
+        self.ring();
         let mut result = Ok(());
         for worker in std::mem::take(&mut self.workers) {
             let ended = worker.thread.join().unwrap_or_else(|_| Err(io::Error::other("a worker panicked")));

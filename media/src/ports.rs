@@ -333,10 +333,12 @@ impl<D: Door> Ports<D> {
             stream.take_rtcp(component, from, data, clock);
             return;
         }
-        let Some(taken) = stream.take(from, data, clock, &mut self.events) else { return };
-        self.pass(port, &taken, data, now);
-        if let Taken::Rtp { meaning: Meaning { kind: Kind::Event, .. }, .. } = taken {
+        let taken = stream.take(from, data, clock, &mut self.events);
+        if stream.has_digit() {
             self.arm(port);
+        }
+        if let Some(taken) = taken {
+            self.pass(port, &taken, data, now);
         }
     }
 

@@ -27,6 +27,7 @@ const VOICE_CLASS: u8 = 46 << 2;
 /// port with the first one, which still hears everybody else: strangers are counted, a peer that moves is found.
 #[derive(Debug)]
 pub struct Sockets {
+    local: SocketAddr,
     rtp: UdpSocket,
     rtcp: UdpSocket,
     connected: Option<(UdpSocket, SocketAddr)>,
@@ -57,7 +58,7 @@ impl Sockets {
         let rtcp = bound(SocketAddr::new(local.ip(), next), false)?;
         // Only now, so that a port that is in use, be it by another of our kind, is refused above.
         sockopt::set_socket_reuseport(&rtp, true)?;
-        Ok(Self { rtp, rtcp, connected: None, older: 0, watched: None })
+        Ok(Self { local, rtp, rtcp, connected: None, older: 0, watched: None })
     }
 
     fn all(&self) -> impl Iterator<Item = (Which, &UdpSocket)> {
@@ -104,7 +105,7 @@ impl Sockets {
             *known = peer;
             return Ok(());
         }
-        let socket = bound(self.rtp.local_addr()?, true)?;
+        let socket = bound(self.local, true)?;
         socket.connect(peer)?;
         if let Some((epoll, number)) = &self.watched {
             watch(epoll, &socket, number << 2 | Which::Connected as u64)?;

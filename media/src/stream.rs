@@ -56,6 +56,13 @@ pub struct Settled {
     pub latch: Latch,
 }
 
+impl Settled {
+    /// Whether what looks like RTCP is RTP of a payload type that was negotiated (RFC 5761 section 4 advises against).
+    fn means_rtp(&self, data: &[u8]) -> bool {
+        data.get(1).is_some_and(|second| self.receive.find(second & 0x7f).is_some())
+    }
+}
+
 #[derive(Debug)]
 pub struct Stream<D> {
     pub port: PortId,
@@ -160,7 +167,7 @@ impl<D: Door> Stream<D> {
     ) -> Option<Taken> {
         let taken = match &self.settled {
             Some(settled) if settled.udptl => self.take_datagram(from, data, clock.now, events),
-            Some(_) if rtp::looks_like_rtcp(data) => {
+            Some(settled) if rtp::looks_like_rtcp(data) && !settled.means_rtp(data) => {
                 self.take_rtcp(Component::Rtp, from, data, clock);
                 return None;
             }
@@ -230,6 +237,11 @@ impl<D: Door> Stream<D> {
             self.reporting.take(component, from, peer, heard, self.incoming.ssrc(), clock)
         });
         self.refused += u64::from(!accepted);
+    }
+
+    /// Whether a digit is under way, whose end may have to be made up.
+    pub fn has_digit(&self) -> bool {
+        self.digits.deadline().is_some()
     }
 
     /// A packet that its listeners could not take.

@@ -101,6 +101,13 @@ def test_a_digit_whose_port_closes_ends(room):
     assert digits(room) == [("1", False, 0), ("1", True, 40)]
 
 
+def test_a_lost_end_is_made_up_even_when_nobody_may_hear_the_digit(room):
+    alice = room.phone(1, sends=False)
+    alice.sends(event(1, 1, 1000)[0].data)
+    room.wait(0.3)
+    assert digits(room) == [("1", False, 0), ("1", True, 20)]
+
+
 def test_the_same_digit_twice_is_two_digits(room):
     alice = room.phone(1)
     play(room, alice, event(1, 1, 1000))

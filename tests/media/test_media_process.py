@@ -253,7 +253,9 @@ def test_the_end_says_goodbye_and_reports(tmp_path):
     assert media.ended() == 0
 
 
-@pytest.mark.parametrize("arguments", [[], ["--socket"], ["--socket", "x", "--color", "red"]])
+@pytest.mark.parametrize(
+    "arguments", [[], ["--socket"], ["--socket", "x", "--color", "red"], ["--socket", "x", "--ports", "many"]]
+)
 def test_wrong_options_are_explained(arguments):
     run = subprocess.run(
         [sys.executable, "-m", "media", *arguments], capture_output=True, text=True, timeout=10

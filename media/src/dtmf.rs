@@ -226,6 +226,23 @@ mod tests {
     }
 
     #[test]
+    fn stragglers_of_the_digit_before_are_not_told_again() {
+        let mut watch = DigitWatch::default();
+        watch.take(1, 1000, 8000, payload(1, true, 800), 1_000_000);
+        watch.take(1, 2600, 8000, payload(2, false, 160), 1_200_000);
+        assert_eq!(watch.take(1, 1000, 8000, payload(1, true, 800), 1_210_000), [None, None]);
+        assert_eq!(watch.take(1, 2600, 8000, payload(2, true, 320), 1_220_000), [told("2", true, 40), None]);
+    }
+
+    #[test]
+    fn a_clock_that_was_set_back_does_not_silence_digits_for_ever() {
+        let mut watch = DigitWatch::default();
+        watch.take(1, 30_000, 8000, payload(1, true, 800), 1_000_000);
+        let later = watch.take(1, 1000, 8000, payload(2, true, 800), 7_000_000);
+        assert_eq!(later, [told("2", false, 0), told("2", true, 100)]);
+    }
+
+    #[test]
     fn a_long_digit_goes_on_over_its_segments() {
         let mut watch = DigitWatch::default();
         watch.take(1, 0, 8000, payload(16, false, 160), 0);

@@ -130,6 +130,9 @@ impl Outgoing {
                 self.timestamp.wrapping_add(passed.max(self.step))
             }
         };
+        if self.source.is_none_or(|before| before.edge != key.edge) {
+            self.event = None;
+        }
         self.source = Some(key);
         self.sequence_offset = self.sequence.wrapping_add(1).wrapping_sub(packet.sequence);
         self.timestamp_offset = next.wrapping_sub(packet.timestamp);
@@ -137,7 +140,6 @@ impl Outgoing {
         self.highest = packet.sequence;
         self.source_timestamp = packet.timestamp;
         self.marker_due = true;
-        self.event = None;
     }
 
     fn go_on(&mut self, packet: &Packet, ahead: u16, meaning: Meaning, timestamp: u32, now: Micros) {

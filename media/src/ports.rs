@@ -568,6 +568,15 @@ mod tests {
     }
 
     #[test]
+    fn a_port_that_closes_leaves_no_edge_behind() {
+        let (mut ports, _) = room([false; 3]);
+        ports.command(&Command::ClosePort { port: 2 }, 1);
+        assert_eq!(ports.ports[&1].heard_by.len(), 1);
+        ports.command(&Command::ClosePort { port: 1 }, 2);
+        assert!(ports.stream(3).is_some_and(|stream| stream.hears.is_empty()));
+    }
+
+    #[test]
     fn a_port_is_small() {
         let size = size_of::<Port<()>>();
         assert!(size <= 1024, "{size} bytes");

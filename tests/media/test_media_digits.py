@@ -146,6 +146,21 @@ def test_sound_and_digits_share_one_clock(room):
     assert [packet.timestamp - base for packet in bob.heard] == [0, 160, 320] + [480] * 7 + [1280]
 
 
+def test_a_clock_that_is_set_during_a_digit_leaves_its_timestamp_alone(room):
+    alice, bob = room.phone(1), room.phone(2)
+    room.join(alice, bob)
+    first, second, *rest = event(9, 2, 1000)
+    alice.sends(rtp(1, 840, 7, b"sound"))
+    alice.sends(first.data)
+    alice.sends(second.data)
+    alice.sends(rtp(5, 900_000, 7, b"sound of another clock"))
+    for packet in rest[2:]:
+        alice.sends(packet.data)
+    heard = [packet.timestamp for packet in bob.heard if packet.payload_type == 101]
+    assert len(heard) == 2 + len(rest[2:])
+    assert set(heard) == {bob.heard[0].timestamp + 160}
+
+
 def test_a_digit_that_began_before_the_edge_stays_behind(room):
     alice, bob = room.phone(1), room.phone(2)
     packets = event(1, 1, 1000)

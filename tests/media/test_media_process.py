@@ -1,5 +1,6 @@
 """The media process as it runs: real sockets on loopback, its control socket, its end."""
 
+import signal
 import stat
 import subprocess
 import sys
@@ -61,6 +62,18 @@ def test_a_hundred_ports_relay(engine):
     for n, (alice, bob) in enumerate(calls):
         assert [bob.hears() for _ in range(4)] == [b"alice %d %d" % (n, turn) for turn in range(4)]
         assert [alice.hears() for _ in range(4)] == [b"bob %d %d" % (n, turn) for turn in range(4)]
+
+
+def test_a_burst_at_the_start_keeps_its_order(media, engine):
+    """The peer's second socket is connected in the middle of it."""
+    alice, bob = call(engine, 0)
+    media.process.send_signal(signal.SIGSTOP)
+    for n in range(50):
+        alice.says(b"%d" % n)
+    media.process.send_signal(signal.SIGCONT)
+    for n in range(50, 100):
+        alice.says(b"%d" % n)
+    assert [bob.hears() for _ in range(100)] == [b"%d" % n for n in range(100)]
 
 
 def test_events_come_with_the_monotonic_clock(engine):

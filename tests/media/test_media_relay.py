@@ -174,6 +174,14 @@ def test_contributors_extensions_and_padding_stay_behind(room):
     assert [packet.payload for packet in bob.heard] == [b"sound"]
 
 
+def test_a_payload_type_that_looks_like_rtcp_is_sound_where_it_was_negotiated(room):
+    odd = Payload(77, "pcmu", 8000)
+    alice, bob = room.phone(1, odd), room.phone(2)
+    room.join(alice, bob)
+    alice.sends(rtp(1, 1, 1, b"sound", 77, marker=True))
+    assert [packet.payload for packet in bob.heard] == [b"sound"]
+
+
 def test_video_keeps_its_marker(room):
     video = Payload(97, "h264", 90000, 1, "packetization-mode=1")
     alice, bob = room.phone(1, video), room.phone(2, video)

@@ -141,6 +141,9 @@ class Board(Protocol):
 
     def leg_joins(self, leg: Leg, call: Call) -> None: ...
 
+    def request_joins(self, request: sip.RequestId, call: Call) -> None:
+        """The answer to a request of ours is for this call from now on."""
+
     def leg_over(self, leg: LegId) -> None: ...
 
     def port_over(self, port: int) -> None: ...

@@ -370,16 +370,16 @@ class Call:
 
     # ------------------------------------------------------------ legs that change calls
 
-    def give_away(self, board: Board, leg: Leg) -> None:
+    def give_to(self, other: Call, board: Board, leg: Leg) -> None:
         """Another call takes this leg; its dialog, its ports and its stream go on."""
         self.part(board)
         del self.legs[leg.id]
-        reoffer.forget(self, board, leg)
+        other.legs[leg.id] = leg
+        board.leg_joins(leg, other)
+        for request, offer in reoffer.forget(self, board, leg).items():
+            other.reoffers[request] = offer
+            board.request_joins(request, other)
         board.changed(self)
-
-    def take_in(self, board: Board, leg: Leg) -> None:
-        self.legs[leg.id] = leg
-        board.leg_joins(leg, self)
 
     # ------------------------------------------------------------ ending
 

@@ -14,6 +14,7 @@ import msgspec
 from pbx import api
 from pbx.api import EndCause, LegId
 from pbx.headers import reason_header
+from pbx.leg import LegState
 from pbx.sound import NoPortsLeft, carried, directed, is_held
 from sipcore import events as sip
 from sipcore.faults import PeerFault
@@ -115,11 +116,11 @@ def replied(call: Call, board: Board, event: sip.Replied, now: float) -> None:
     reoffer = call.reoffers.pop(event.request, None)
     if reoffer is None:
         return
-    leg, source = call.legs[reoffer.leg], call.legs[reoffer.source]
+    leg, source = call.legs[reoffer.leg], call.legs.get(reoffer.source)
     accepted = _accepted(board, leg, event)
     if not accepted:
         leg.sound.offer_refused()
-    if reoffer.asked is None:
+    if reoffer.asked is None or source is None:
         _aligned(call, board, reoffer, accepted, now)
     elif accepted:
         body = source.sound.answer_like(board, leg.sound, now)
@@ -163,10 +164,11 @@ def _offer_to_align(call: Call, board: Board, leg: Leg, other: Leg, round_: int,
 
 
 def _aligned(call: Call, board: Board, reoffer: Reoffer, accepted: bool, now: float) -> None:
-    leg, other = call.legs[reoffer.leg], call.legs[reoffer.source]
-    if call.peer_of(leg) is not other:
+    leg = call.legs[reoffer.leg]
+    other = call.peer_of(leg)
+    if other is None:
         return
-    if accepted:
+    if accepted or reoffer.source != other.id:
         call.redraw(board)
         board.changed(call)
         align(call, board, leg, other, now, reoffer.round + 1)
@@ -176,14 +178,27 @@ def _aligned(call: Call, board: Board, reoffer: Reoffer, accepted: bool, now: fl
         call.hang_up_all(board, EndCause.NO_COMMON_CODEC, now, (NOTHING_IN_COMMON,))
 
 
-def forget(call: Call, board: Board, leg: Leg) -> None:
-    """A leg is over: whoever waits for its answer is told no."""
+def forget(call: Call, board: Board, leg: Leg) -> dict[sip.RequestId, Reoffer]:
+    """A leg has left the call: offers that wait for its consent, or are its own, have to be made anew.
+
+    What others were offered on its behalf is left to be aligned with whom they talk with then. Offers to
+    the leg itself are given back, for the call that it goes to.
+    """
+    to_it: dict[sip.RequestId, Reoffer] = {}
     for request, reoffer in list(call.reoffers.items()):
         if leg.id not in (reoffer.leg, reoffer.source):
             continue
-        del call.reoffers[request]
-        if reoffer.asked is not None and reoffer.source in call.legs:
-            board.send(sip.Reply(request=reoffer.asked, status=488))
+        source = leg if leg.id == reoffer.source else call.legs.get(reoffer.source)
+        if reoffer.asked is not None and source is not None and source.state is not LegState.OVER:
+            source.sound.theirs = reoffer.old
+            board.send(sip.Reply(request=reoffer.asked, status=491))
+        orphan = Reoffer(reoffer.leg, reoffer.source)
+        if leg.id == reoffer.leg:
+            del call.reoffers[request]
+            to_it[request] = orphan
+        else:
+            call.reoffers[request] = orphan
+    return to_it
 
 
 def sdp_reply(request: sip.RequestId, body: bytes) -> sip.Reply:

@@ -221,6 +221,10 @@ class Switchboard:
         for port in filter(None, leg.sound.ports):
             self._by_port[port] = call.id
 
+    def request_joins(self, request: sip.RequestId, call: Call) -> None:
+        """The answer to a request of ours is for this call from now on."""
+        self._asked[request] = call.id
+
     def leg_over(self, leg: LegId) -> None:
         self._by_leg.pop(leg, None)
 

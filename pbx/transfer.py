@@ -163,8 +163,7 @@ def _join_other_call(
     ringing = other_call.ringing
     if target is not None and other_call.transfer is None:
         board.move_place(place_of(target.party), other_call, call)
-        other_call.give_away(board, target)
-        call.take_in(board, target)
+        other_call.give_to(call, board, target)
         target_answered(call, board, transferee, target, now)
         other_call.hang_up_all(board, EndCause.TRANSFERRED, now, (MOVED,))
         board.settle(other_call, now)
@@ -181,9 +180,7 @@ def _take_over_ringing(call: Call, board: Board, transferee: Leg, other_call: Ca
     assert ringing is not None
     board.move_place(place_of(ringing.party), other_call, call)
     for leg_id in ringing.legs:
-        leg = other_call.legs[leg_id]
-        other_call.give_away(board, leg)
-        call.take_in(board, leg)
+        other_call.give_to(call, board, other_call.legs[leg_id])
     ringing.behalf_of, ringing.early = transferee.id, None
     call.ringing = ringing
     target_rings(call, board, 180, now)

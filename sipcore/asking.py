@@ -65,8 +65,9 @@ class Asking:
     def retry(self, usage: Usage) -> None:
         """DialogTimer.RETRY: the wait after a 491 is over."""
         event, usage.retry = usage.retry, None
-        if event is not None:
-            self.ask(usage, event)
+        if event is not None:  # before those that came later: the last offer must be the last one made
+            usage.waiting = (event, *usage.waiting)
+            self.flush(usage)
 
     def _must_wait(self, usage: Usage, event: Ask) -> bool:
         """True while this request would meet an offer or a re-INVITE under way (14.1, RFC 3311 5.1)."""
@@ -78,8 +79,11 @@ class Asking:
                 or usage.unacked is not None
                 or usage.late_ack is not None
                 or usage.offer is not Offer.NONE
+                or usage.retry is not None
             )
-        return event.method == "UPDATE" and bool(event.body) and usage.offer is not Offer.NONE
+        if event.method != "UPDATE" or not event.body:
+            return False
+        return usage.offer is not Offer.NONE or usage.retry is not None
 
     def _send(self, usage: Usage, event: Ask) -> None:
         dialog = self._dialog(usage)

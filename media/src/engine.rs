@@ -1,18 +1,18 @@
 //! The media process: workers, and the control thread that listens to one engine at a time.
 
-use std::io::{self, Read, Write};
+use std::io;
 use std::os::unix::net::{UnixListener, UnixStream};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
 use std::thread::JoinHandle;
-use std::time::Duration;
 
 use rustix::fs::Mode;
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit, umask};
 
 use crate::control::{Control, Step};
 use crate::io::{Bell, NOTHING, Poller, epoch, now, stop_signals};
+use crate::line::Line;
 use crate::messages::{Command, Event, PortId, write_frame};
 use crate::ports::{Port, Ports};
 use crate::random::Random;
@@ -22,11 +22,9 @@ use crate::worker::{Task, Worker};
 
 /// Orders under way to one worker, and batches of events under way from all.
 const QUEUE: usize = 4096;
-const LONGEST_FRAME: usize = 16 << 20;
 /// What may wait for an engine that does not read; beyond that statistics, then the engine, are let go.
 const STATISTICS_ROOM: usize = 4 << 20;
 const ROOM: usize = 64 << 20;
-const READ_AT_ONCE: usize = 256 << 10;
 
 const LISTENER: u64 = 0;
 const STOP: u64 = 1;
@@ -61,17 +59,6 @@ impl WorkerHandle {
         // The ports of a worker that has ended are beyond orders, and so is the process soon.
         let _ = self.tasks.send(task);
     }
-}
-
-/// The connection of an engine.
-struct Line {
-    stream: UnixStream,
-    heard: Vec<u8>,
-    /// Where in `heard` the next frame begins.
-    next: usize,
-    to_say: Vec<u8>,
-    said: usize,
-    hang_up: bool,
 }
 
 struct Engine {
@@ -170,14 +157,7 @@ impl Engine {
             }
             self.let_go();
             if self.poller.watch(&stream, ENGINE).is_ok() {
-                self.line = Some(Line {
-                    stream,
-                    heard: Vec::new(),
-                    next: 0,
-                    to_say: Vec::new(),
-                    said: 0,
-                    hang_up: false,
-                });
+                self.line = Some(Line::new(stream));
             }
         }
     }
@@ -206,26 +186,26 @@ impl Engine {
 
     fn tell_all(&mut self, events: &[Event]) {
         let Some(line) = &mut self.line else { return };
-        let waiting = line.to_say.len() - line.said;
+        let waiting = line.waiting();
         if waiting > STATISTICS_ROOM && events.iter().all(Event::is_statistics) {
             return;
         }
-        line.to_say.extend(write_frame(events));
+        line.say(&write_frame(events));
     }
 
     fn write_out(&mut self) {
         let Some(line) = &mut self.line else { return };
-        if line.said == line.to_say.len() && !line.hang_up {
+        if line.waiting() == 0 && !line.hang_up {
             return;
         }
         let alive = line.write();
-        let waiting = line.to_say.len() - line.said;
+        let waiting = line.waiting();
         let over = line.hang_up && waiting == 0;
         if !alive || over || waiting > ROOM {
             self.let_go();
             return;
         }
-        let _ = self.poller.watch_writing(&line.stream, ENGINE, waiting > 0);
+        let _ = self.poller.watch_writing(line, ENGINE, waiting > 0);
     }
 
     // ------------------------------------------------------------ workers
@@ -330,65 +310,4 @@ fn start_worker(
         worker.run()
     };
     Ok(WorkerHandle { tasks, bell, thread: thread.spawn(run)? })
-}
-
-impl Line {
-    /// Read what has come; false when the engine is gone.
-    fn read(&mut self) -> bool {
-        self.heard.drain(..self.next);
-        self.next = 0;
-        let mut space = [0; 16 << 10];
-        let mut read = 0;
-        while read < READ_AT_ONCE {
-            match self.stream.read(&mut space) {
-                Ok(0) => return false,
-                Ok(count) => {
-                    read += count;
-                    self.heard.extend_from_slice(space.get(..count).unwrap_or_default());
-                }
-                Err(error) if error.kind() == io::ErrorKind::WouldBlock => break,
-                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
-                Err(_) => return false,
-            }
-        }
-        true
-    }
-
-    fn frame_length(&self) -> Option<usize> {
-        self.heard.get(self.next..)?.first_chunk().map(|length| u32::from_be_bytes(*length) as usize)
-    }
-
-    fn is_too_long(&self) -> bool {
-        self.frame_length().is_some_and(|length| length > LONGEST_FRAME)
-    }
-
-    fn next_frame(&mut self) -> Option<Vec<u8>> {
-        let length = self.frame_length().filter(|length| *length <= LONGEST_FRAME)?;
-        let start = self.next + 4;
-        let frame = self.heard.get(start..start + length)?.to_vec();
-        self.next = start + length;
-        Some(frame)
-    }
-
-    /// Write what can be written; false when the engine is gone.
-    fn write(&mut self) -> bool {
-        while let Some(left) = self.to_say.get(self.said..).filter(|left| !left.is_empty()) {
-            match self.stream.write(left) {
-                Ok(count) => self.said += count,
-                Err(error) if error.kind() == io::ErrorKind::WouldBlock => return true,
-                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
-                Err(_) => return false,
-            }
-        }
-        self.to_say.clear();
-        self.said = 0;
-        true
-    }
-
-    fn write_last_words(&mut self) {
-        let patience = Some(Duration::from_secs(1));
-        if self.stream.set_nonblocking(false).is_ok() && self.stream.set_write_timeout(patience).is_ok() {
-            self.write();
-        }
-    }
 }

@@ -14,6 +14,7 @@ mod g711;
 mod incoming;
 mod io;
 mod latch;
+mod line;
 mod load;
 mod messages;
 mod mos;

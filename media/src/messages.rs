@@ -25,7 +25,6 @@ pub struct Negotiated {
     pub peer_receives: bool,
     pub receive: Vec<Payload>,
     pub send: Vec<Payload>,
-    pub ptime_ms: u32,
     pub udptl: bool,
 }
 
@@ -151,15 +150,18 @@ impl Negotiated {
         let remote = host(reader)?;
         let rtp_port = reader.number()?;
         let rtcp_port: u16 = reader.number()?;
+        let (peer_sends, peer_receives) = (reader.boolean()?, reader.boolean()?);
+        let (receive, send) = (payloads(reader)?, payloads(reader)?);
+        // A relay passes packets of any length on as they are.
+        let _ptime_ms: u32 = if fields > 8 { reader.number()? } else { 20 };
         Ok(Self {
             port,
             remote_rtp: SocketAddr::new(remote, rtp_port),
             remote_rtcp: (rtcp_port != 0).then(|| SocketAddr::new(remote, rtcp_port)),
-            peer_sends: reader.boolean()?,
-            peer_receives: reader.boolean()?,
-            receive: payloads(reader)?,
-            send: payloads(reader)?,
-            ptime_ms: if fields > 8 { reader.number()? } else { 20 },
+            peer_sends,
+            peer_receives,
+            receive,
+            send,
             udptl: fields > 9 && protocol_is_udptl(reader.text()?)?,
         })
     }

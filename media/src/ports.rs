@@ -546,7 +546,6 @@ mod tests {
                 peer_receives: true,
                 receive: vec![pcmu.clone()],
                 send: vec![pcmu.clone()],
-                ptime_ms: 20,
                 udptl: false,
             };
             ports.command(&Command::Negotiated(Box::new(terms)), 0);

@@ -15,7 +15,7 @@ from rich.console import Console
 
 from benchmarks import relay, report, stages
 from benchmarks.processes import LOAD_CPU, SERVER_CPU
-from benchmarks.targets import TARGETS, Nothing, Target
+from benchmarks.targets import TARGETS, Nothing, Target, Unmeasurable
 
 STAGES = ("calls", "registrations", "held", "relay")
 RATES = (100, 200, 400, 800, 1600)
@@ -86,7 +86,10 @@ def main() -> None:
             target = kind(place)
             console.print(f"{kind.name}: measuring ...")
             target.configure()
-            measured.append(measure(target, given))
+            try:
+                measured.append(measure(target, given))
+            except Unmeasurable as why:
+                console.print(f"{kind.name}: left out, {why}", markup=False)
     run = report.Run(
         at=datetime.datetime.now(datetime.UTC),
         quick=given.quick,

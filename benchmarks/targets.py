@@ -23,6 +23,10 @@ REALM = "bench.example"
 HOST = "127.0.0.1"
 
 
+class Unmeasurable(Exception):
+    """A server that does not do its job: no figure of it means anything."""
+
+
 class Target:
     """A server that is started, measured and ended, pinned to a CPU of its own."""
 
@@ -63,7 +67,10 @@ class Target:
                 stderr=log,
                 start_new_session=True,
             )
-        until(self._answers, 30, f"{self.name} answers OPTIONS; its log is {self.directory}/server.log")
+        try:
+            until(self._answers, 30, "it answers OPTIONS")
+        except TimeoutError as error:
+            raise Unmeasurable(f"{error}: {self._last_words()}") from None
 
     def stop(self) -> None:
         if self._process is None:
@@ -80,6 +87,9 @@ class Target:
         self.stop()
         self.start()
 
+    def _last_words(self) -> str:
+        return (self.directory / "server.log").read_text(errors="replace")[-800:].strip()
+
     def pids(self) -> list[int]:
         assert self._process is not None
         return tree(self._process.pid)
@@ -87,7 +97,7 @@ class Target:
     def _answers(self) -> bool:
         assert self._process is not None
         if self._process.poll() is not None:
-            raise SystemExit(f"{self.name} ended; its log is {self.directory}/server.log")
+            raise Unmeasurable(f"it ended: {self._last_words()}")
         request = (
             f"OPTIONS sip:{self.address} SIP/2.0\r\nVia: SIP/2.0/UDP %s;branch=z9hG4bK1;rport\r\n"
             f"Max-Forwards: 70\r\nFrom: <sip:probe@{HOST}>;tag=1\r\nTo: <sip:{self.address}>\r\n"
@@ -173,10 +183,10 @@ class Asterisk(Target):
 
     name = "asterisk"
     MODULES = """
-    res_pjproject res_sorcery_config res_sorcery_memory res_pjsip res_pjsip_session res_pjsip_sdp_rtp
-    res_pjsip_caller_id res_pjsip_endpoint_identifier_ip res_pjsip_endpoint_identifier_user
-    res_pjsip_registrar res_pjsip_authenticator_digest res_rtp_asterisk bridge_simple bridge_native_rtp codec_ulaw chan_pjsip
-    app_dial pbx_config
+    res_sorcery_config res_sorcery_memory res_sorcery_astdb res_timing_timerfd res_pjproject res_pjsip
+    res_pjsip_session res_pjsip_pubsub res_pjsip_sdp_rtp res_pjsip_endpoint_identifier_ip
+    res_pjsip_endpoint_identifier_user res_pjsip_authenticator_digest res_pjsip_registrar res_rtp_asterisk chan_pjsip pbx_config app_dial
+    bridge_simple bridge_native_rtp bridge_builtin_features codec_ulaw
     """
 
     @classmethod
@@ -191,15 +201,7 @@ class Asterisk(Target):
 
     def configure(self) -> None:
         directories = {"astetcdir": self.directory}
-        for name in (
-            "astvarlibdir",
-            "astdbdir",
-            "astspooldir",
-            "astrundir",
-            "astlogdir",
-            "astkeydir",
-            "astdatadir",
-        ):
+        for name in ("astdbdir", "astspooldir", "astrundir", "astlogdir", "astkeydir"):
             directories[name] = self.directory / name
             directories[name].mkdir(exist_ok=True)
         paths = "\n".join(f"{name} => {path}" for name, path in directories.items())
@@ -208,6 +210,13 @@ class Asterisk(Target):
             "asterisk.conf": f"[directories]\n{paths}\n[options]\nverbose = 0\n",
             "modules.conf": f"[modules]\nautoload = no\n{modules}\n",
             "logger.conf": "[general]\n[logfiles]\nconsole => error,warning\n",
+            "pjproject.conf": "[startup]\n",
+            "cdr.conf": "[general]\nenable=no\n",
+            "cel.conf": "[general]\nenable=no\n",
+            "acl.conf": "",
+            "features.conf": "[general]\n",
+            "udptl.conf": "[general]\n",
+            "sorcery.conf": "[res_pjsip]\ncontact=memory\n",
             "rtp.conf": "[general]\nrtpstart=20000\nrtpend=29999\n",
             "extensions.conf": "[load]\nexten => 1000,1,Dial(PJSIP/callee)\n[phones]\n",
             "pjsip.conf": self._pjsip(),
@@ -265,7 +274,7 @@ class Kamailio(Target):
             f"""
 debug=-1
 log_stderror=yes
-children=2
+children=1
 disable_tcp=yes
 listen=udp:{self.address}
 loadmodule "tm.so"

@@ -63,12 +63,12 @@ def test_calls_and_sound_go_on_when_the_engine_is_killed(
     exchange.register(bob, waiting)
     callee = exchange.wait_for_call(Ladder(bob).is_called().answer().hung_up(), *MANY)
     caller = exchange.start(Ladder(alice).invite(bob.number).connected().pause(HOLD_MS).bye(), *MANY)
+    until(lambda: len(callee.trace.received("ACK")) == CALLS, 10, f"{CALLS} calls are up")
     speaker, speakers = phones.make(700)
     listener, _ = phones.make(1000)
     listener.command("dial", speakers.number)
     hears(listener, speaker)
     hears(speaker, listener)
-    until(lambda: len(callee.trace.received("ACK")) == CALLS, 10, f"{CALLS} calls are up")
 
     killed_at_s = listener.ear.seconds
     before = doomed.part(ENGINE)

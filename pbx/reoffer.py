@@ -47,6 +47,9 @@ def offered(call: Call, board: Board, event: sip.Asked, now: float) -> None:
     """A re-INVITE or UPDATE came in on one leg."""
     leg = call.legs[event.dialog]
     request = event.message
+    if leg.sound.awaits_answer:  # an offer of ours is written already and may wait to be sent once more
+        board.send(sip.Reply(request=event.request, status=491))
+        return
     if not request.body:
         _offerless(call, board, leg, event, now)
         return

@@ -117,4 +117,6 @@ def trunk_at(snapshot: Snapshot, host: str) -> Trunk | None:
 
 @lru_cache(maxsize=4096)
 def address_of(host: str) -> ipaddress.IPv4Address | ipaddress.IPv6Address:
-    return ipaddress.ip_address(host)
+    address = ipaddress.ip_address(host)
+    mapped = address.ipv4_mapped if isinstance(address, ipaddress.IPv6Address) else None
+    return address if mapped is None else mapped  # an IPv4 peer of a socket that takes both

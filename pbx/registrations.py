@@ -64,9 +64,14 @@ class Registrations:
     def restore(self, key: Key, payload: bytes, wall_now: float) -> None:
         """Take back what was kept before a restart; what has expired since stays away.
 
-        Connections did not survive it: phones that had one are called at their Contact.
+        Connections did not survive it: phones that had one are called at their Contact. What another
+        version kept and this one cannot read is left: the phones will register again.
         """
-        self._put(key, tuple(_unconnected(each) for each in _decode(payload) if each.expires_at > wall_now))
+        try:
+            kept = _decode(payload)
+        except msgspec.DecodeError:
+            return
+        self._put(key, tuple(_unconnected(each) for each in kept if each.expires_at > wall_now))
 
     def reach(self, key: Key, wall_now: float) -> list[list[Target]]:
         """Where to ring: contacts of one q together, best q first (RFC 3261 16.6)."""

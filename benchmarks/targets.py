@@ -185,8 +185,9 @@ class Asterisk(Target):
     MODULES = """
     res_sorcery_config res_sorcery_memory res_sorcery_astdb res_timing_timerfd res_pjproject res_pjsip
     res_pjsip_session res_pjsip_pubsub res_pjsip_sdp_rtp res_pjsip_endpoint_identifier_ip
-    res_pjsip_endpoint_identifier_user res_pjsip_authenticator_digest res_pjsip_registrar res_rtp_asterisk chan_pjsip pbx_config app_dial
-    bridge_simple bridge_native_rtp bridge_builtin_features codec_ulaw
+    res_pjsip_endpoint_identifier_user res_pjsip_authenticator_digest res_pjsip_registrar
+    res_rtp_asterisk chan_pjsip pbx_config app_dial bridge_simple
+    bridge_native_rtp bridge_builtin_features codec_ulaw
     """
 
     @classmethod

@@ -64,8 +64,13 @@ class Phone(msgspec.Struct, frozen=True, kw_only=True):
 class Ladder:
     """What `me` sends and receives in one call. Each method adds a rung and gives the ladder back."""
 
-    def __init__(self, me: Phone) -> None:
+    def __init__(self, me: Phone, *, loses_pct: int = 0) -> None:
+        """`loses_pct` of what SIPp itself resends, and of what makes it resend, gets lost.
+
+        Never the 2xx and its ACK: SIPp takes a second 2xx for the answer to whatever it sent last.
+        """
         self.me = me
+        self._lost = f' lost="{loses_pct}"' if loses_pct else ""
         self.auth_uri = ""
         """what SIPp signs, without the scheme: the Request-URI, which it does not look up itself"""
         self._rungs: list[str] = []
@@ -257,7 +262,6 @@ class Ladder:
         auth: bool = False,
         dialog: bool = True,
         first: bool = False,
-        lost_pct: int = 0,
     ) -> Self:
         """One message, a status or a method. `dialog`: a response that names the peer's tag and target."""
         if isinstance(what, int):
@@ -266,7 +270,7 @@ class Ladder:
         actions = [_header("Via", via), _header("CSeq", cseq)]
         if first:
             actions += [_header("From", "peer"), _header("To", "callee")]
-        attributes = f'request="{what}"{_optional(optional)}{_lost(lost_pct)}'
+        attributes = f'request="{what}"{_optional(optional)}{self._lost}'
         self._rungs.append(
             _recv(attributes + (' rrs="true"' if what in ("INVITE", "UPDATE") else ""), actions)
         )
@@ -278,6 +282,8 @@ class Ladder:
         if names_peer:
             actions.append(_header("To", "peer"))
         attributes = f'response="{status}"{_optional(optional)}'
+        if not 200 <= status < 300:
+            attributes += self._lost
         if auth:
             attributes += ' auth="true"'
         if names_peer:
@@ -312,9 +318,8 @@ class Ladder:
         described = [f"Content-Type: {content_type}"] if body else []
         text = "\n".join((*lines, *described, "Content-Length: [len]", "", body.replace("\r\n", "\n")))
         text = text.replace(f"[{self.me.host}]", "[local_ip]")  # brackets are SIPp's own outside of keywords
-        self._rungs.append(
-            f"<send{' retrans=' + chr(34) + '500' + chr(34) if resent else ''}><![CDATA[\n{text}]]></send>"
-        )
+        attributes = f' retrans="500"{self._lost}' if resent else ""
+        self._rungs.append(f"<send{attributes}><![CDATA[\n{text}]]></send>")
         return self
 
 
@@ -329,7 +334,3 @@ def _header(name: str, variable: str, *, needed: bool = False) -> str:
 
 def _optional(optional: bool) -> str:
     return ' optional="true"' if optional else ""
-
-
-def _lost(lost_pct: int) -> str:
-    return f' lost="{lost_pct}"' if lost_pct else ""

@@ -171,7 +171,8 @@ def options_status(host: str, port: int, within_s: float = 0.3) -> int:
     """The status that an OPTIONS over UDP is answered with; 0 when nothing comes."""
     family = socket.AF_INET6 if ":" in host else socket.AF_INET
     with socket.socket(family, socket.SOCK_DGRAM) as probe:
-        probe.bind(("::1" if ":" in host else host, 0))
+        # Not the server's host: while it is down its port is free, and might be given to this socket.
+        probe.bind(("::1" if ":" in host else "127.0.0.1", 0))
         probe.settimeout(within_s)
         own, unique = f"{host}:{probe.getsockname()[1]}", time.time_ns()
         probe.connect((host, port))

@@ -201,7 +201,9 @@ class Call:
         ringing.answered(self, board, self.legs[event.dialog], event, now)
 
     def failed(self, board: Board, event: sip.Failed, now: float) -> None:
-        ringing.failed(self, board, self.legs[event.dialog], event.status, now)
+        # A phone that is registered and does not answer at all is, to the caller, not there.
+        status = 480 if event.response is None else event.status
+        ringing.failed(self, board, self.legs[event.dialog], status, now)
 
     def acked(self, board: Board, event: sip.Acked, now: float) -> None:
         """The ACK of an answer of ours; where that carried our offer, this is the peer's answer."""

@@ -53,6 +53,8 @@ class Core:
         self.usages: dict[int, Usage] = {}
         self.by_tag: dict[str, DialogId] = {}
         """our tag of a dialog -> its usage"""
+        self.left: dict[str, float] = {}
+        """our tag of a dialog that we ended by BYE -> until when the peer's own BYE may cross it"""
         self.unanswered: dict[int, Unanswered] = {}
         self.patience: Lane[RequestId] = Lane()
         """when those that are no INVITEs are given up: their senders have by then (timer F)"""
@@ -94,6 +96,12 @@ class Core:
         self.by_tag.pop(usage.local_tag, None)
         for timer in usage.timers:
             self.deadlines.stop((timer, usage.id))
+
+    def note_left(self, local_tag: str) -> None:
+        """We end this dialog; for T4, as long as a message stays in the network, a BYE may cross ours."""
+        while self.left and next(iter(self.left.values())) <= self.now:
+            del self.left[next(iter(self.left))]
+        self.left[local_tag] = self.now + self.settings.timers.t4
 
     def find(self, call_id: str, local_tag: str, remote_tag: str) -> tuple[Usage, Dialog] | None:
         """The dialog with these three, early or confirmed (RFC 3261 12)."""

@@ -23,6 +23,7 @@ class Endings:
 
     def bye(self, usage: Usage, dialog: Dialog, headers: Headers = ()) -> None:
         """Send a BYE. Nobody is told what becomes of it: the session is over as it leaves (15.1.1)."""
+        self._core.note_left(usage.local_tag)
         draft = dialog.next_request("BYE", header_lines(headers))
         sending = Sending(draft, Purpose.BYE, usage.id, credentials=usage.credentials)
         self._requests.send(sending, dialog.flow)

@@ -89,7 +89,10 @@ class Reception:
             return
         found = core.find(call_id, to_tag, from_tag) if to_tag else None
         if found is None and (to_tag or request.method in _INSIDE_ONLY):
-            self._refuse(request, via, flow, _NO_DIALOG)
+            if request.method == "BYE" and to_tag in core.left:  # both hung up at once: theirs is right too
+                self._answer_alone(request, via, flow, 200)
+            else:
+                self._refuse(request, via, flow, _NO_DIALOG)
             return
         tag = "" if to_tag else core.ids.token()
         head = response_head(request, via, flow, tag)
@@ -164,12 +167,16 @@ class Reception:
         return True
 
     def _refuse(self, request: Request, via: Via, flow: Flow, refused: Refusal) -> None:
+        self._answer_alone(request, via, flow, refused.status, refused.lines)
+        self._core.broke(flow, refused.status, refused.rule)
+
+    def _answer_alone(self, request: Request, via: Via, flow: Flow, status: int, lines: str = "") -> None:
+        """Answer without a transaction: the same request again gets the same answer."""
         core = self._core
         tag = "" if tag_of(request.get("to")) else core.ids.derived_tag(via.branch, request.call_id)
         head = response_head(request, via, flow, tag)
-        wire = write_response(head, refused.status, "", f"{core.server_line}{refused.lines}", b"")
+        wire = write_response(head, status, "", f"{core.server_line}{lines}", b"")
         core.transmit(reply_flow(via, flow), wire)
-        core.broke(flow, refused.status, refused.rule)
 
     def _refuse_fault(self, fault: PeerFault, flow: Flow) -> None:
         """A request that could not be read as far as it had to be: answered where an answer is due."""

@@ -205,8 +205,8 @@ class Stack:
     def restore(self, dialog_id: DialogId, memo: bytes, now: float) -> None:
         """Take up a dialog where its memo left it; `dialog_id` is a fresh id. Raises Misuse.
 
-        A refresh of ours comes within a quarter of the interval, at random: nobody knows when the last
-        one was, and thousands of dialogs may be restored at once.
+        A refresh of ours comes between a sixteenth and a quarter of the interval, at random: nobody knows
+        when the last one was, and thousands of dialogs may be restored at once.
         """
         core = self._core
         usage = read_memo(dialog_id, memo)
@@ -217,7 +217,7 @@ class Stack:
         if usage.session is not None:
             self._sessions.agreed(usage, usage.session)
             if usage.session.we_refresh:
-                wait_s = core.random.uniform(1.0, usage.session.interval_s / 4)
+                wait_s = core.random.uniform(usage.session.interval_s / 16, usage.session.interval_s / 4)
                 core.start(DialogTimer.REFRESH, usage, now + wait_s)
 
     def counts(self) -> dict[str, int]:

@@ -65,6 +65,22 @@ def test_an_incoming_call_is_hung_up_by_us(scene: Scene, alice: Far) -> None:
     assert scene.leftovers() == {}
 
 
+def test_hang_ups_that_cross_are_both_right(scene: Scene, alice: Far) -> None:
+    dialog = is_answered(scene, alice)
+    scene.does(HangUp(dialog=dialog))
+    assert alice.sends("BYE") == ["200"]
+    assert alice.answers(200, "BYE") == []
+    assert scene.leftovers() == {}
+
+
+def test_a_bye_long_after_ours_finds_no_dialog(scene: Scene, alice: Far) -> None:
+    dialog = is_answered(scene, alice)
+    scene.does(HangUp(dialog=dialog))
+    alice.answers(200, "BYE")
+    scene.run(6)
+    assert alice.sends("BYE")[0] == "481"
+
+
 def test_a_refused_call_is_refused_until_the_ack(scene: Scene, alice: Far) -> None:
     dialog = rings_in(scene, alice)
     headers = (("Retry-After", "60"),)

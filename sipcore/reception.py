@@ -89,7 +89,7 @@ class Reception:
             return
         found = core.find(call_id, to_tag, from_tag) if to_tag else None
         if found is None and (to_tag or request.method in _INSIDE_ONLY):
-            if request.method == "BYE" and to_tag in core.left:  # both hung up at once: theirs is right too
+            if request.method == "BYE" and core.left.get(to_tag, 0.0) > core.now:  # hang-ups that cross
                 self._answer_alone(request, via, flow, 200)
             else:
                 self._refuse(request, via, flow, _NO_DIALOG)

@@ -21,8 +21,10 @@ from tests.memory_network import CALM, Passage, Weather
 NUMBERS = ("101", "102", "103", "104", "102")
 VOICES = (400, 600, 900, 1150, 1350)
 CODECS = ((PCMU, PCMA), (PCMU, PCMA), (PCMA, PCMU), (PCMU,), (PCMA,))
+FAULTS_OF_THE_WEATHER = ["CSeq", "the version went", "the RTP timestamp went on"]
+"""a message overtook another on its way, or the packet with the marker was lost"""
 ODD_TARGETS = ("*43", "999")
-LASTS_S = 20.0
+LASTS_S = 16.0
 SESSION_S = 90
 HEARD_DBOV = -25.0
 FRAMES = 4
@@ -80,7 +82,7 @@ class Story:
                 self.house.forgiven.append("no audio codec in common")
                 self.house.network.weather = self.weather
                 if self.weather != CALM:
-                    self.house.forgiven += ["CSeq", "the version went"]  # one overtook another on its way
+                    self.house.forgiven += FAULTS_OF_THE_WEATHER
                 end = self.house.loop.time() + LASTS_S
                 while self.house.loop.time() < end:
                     await self.house.rest(
@@ -220,6 +222,11 @@ class Story:
                 found[keys[call.app_leg]] = keys[call.app_leg]
         return found
 
+    def _unsettled(self) -> set[DialogKey]:
+        """Legs that have not answered yet, as far as the server knows: the ACK that says so may be lost."""
+        calls = self.house.engine.switchboard._calls.values()
+        return {self._key(leg.id) for call in calls for leg in call.legs.values() if leg.sound.awaits_answer}
+
     def _key(self, leg: int) -> DialogKey:
         facts = self.house.engine.stack.dialog(leg)  # type: ignore[arg-type]
         return ("", str(leg)) if facts is None else (facts.call_id, facts.remote_tag)
@@ -253,7 +260,7 @@ class Story:
             self.times_heard += len(heard)
             assert heard <= allowed, f"{call.phone.number} hears {heard}, should hear at most {allowed}"
             media = call.leg.negotiation.media
-            holds = media is not None and not media.receives
+            holds = media is not None and not media.receives and key not in self._unsettled()
             assert not (holds and heard), f"{call.phone.number} holds and hears {heard}"
             is_due = self.weather == CALM and peer in voices and self._flows(voices[peer], call)  # type: ignore[index]
             assert heard or not is_due, f"{call.phone.number} does not hear {allowed}"
@@ -261,7 +268,9 @@ class Story:
     def _flows(self, speaker: Call, listener: Call) -> bool:
         """True when, as the two ends see it, sound goes from the one to the other."""
         said, heard = speaker.leg.negotiation.media, listener.leg.negotiation.media
-        return said is not None and heard is not None and said.sends and heard.receives
+        if said is None or heard is None:
+            return False
+        return said.sends and heard.receives and said.send.name in [codec.name for codec in heard.receive]
 
     def _heard_by(self, call: Call, since: float) -> set[str]:
         heard = set()

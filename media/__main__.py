@@ -1,5 +1,7 @@
 """The media process: `python -m media --socket PATH [--ports 20000-29999] [--workers N] [--silence SECONDS]`.
 
+Workers 0, the default, are one for each core but the first, at most 4.
+
 Imports next to nothing, so that it starts fast and stays small. SIGTERM ends it cleanly.
 """
 
@@ -27,7 +29,7 @@ def main() -> None:
     cores = len(os.sched_getaffinity(0))
     try:
         first, last = map(int, given.get("--ports", DEFAULT_PORTS).split("-"))
-        workers = int(given.get("--workers", max(1, min(cores - 1, MOST_DEFAULT_WORKERS))))
+        workers = int(given.get("--workers", "0")) or max(1, min(cores - 1, MOST_DEFAULT_WORKERS))
         silence_s = float(given.get("--silence", "15"))
     except ValueError:
         sys.exit(USAGE)

@@ -4,7 +4,7 @@ use std::io;
 use std::os::unix::net::{UnixListener, UnixStream};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
+use std::sync::mpsc::{Receiver, SyncSender, TrySendError, sync_channel};
 use std::thread::JoinHandle;
 
 use rustix::fs::Mode;
@@ -57,7 +57,10 @@ impl Drop for RingAtEnd {
 impl WorkerHandle {
     fn order(&self, task: Task) {
         // The ports of a worker that has ended are beyond orders, and so is the process soon.
-        let _ = self.tasks.send(task);
+        if let Err(TrySendError::Full(task)) = self.tasks.try_send(task) {
+            self.bell.ring();
+            let _ = self.tasks.send(task);
+        }
     }
 }
 

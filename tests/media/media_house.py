@@ -79,9 +79,12 @@ class MediaProcess:
 
     def ended(self) -> int:
         """Its exit status, once it has ended; then everything here is closed."""
-        self.process.communicate(timeout=PATIENCE_S)
         for each in self._sockets:
             each.close()
+        try:
+            self.process.communicate(timeout=PATIENCE_S)
+        finally:
+            self.process.kill()
         return self.process.returncode
 
 

@@ -224,6 +224,12 @@ def test_a_frame_without_end_ends_the_connection_alone(media):
     Engine(media).hang_up()
 
 
+def test_a_frame_may_hold_more_orders_than_wait_at_a_worker(engine):
+    call(engine, 0)
+    engine.tell(*[Hear(0, 1), Unhear(0, 1)] * 10_000)
+    assert engine.settle(0).port == 0
+
+
 def test_frames_may_come_byte_by_byte(engine):
     for byte in pack([OpenPort(1, 1, HOST, FIRST_PORT)]):
         engine.socket.sendall(bytes([byte]))

@@ -36,8 +36,10 @@ DialogKey = tuple[str, str]
 class Story:
     """One seed. `house` is there once it plays."""
 
-    def __init__(self, seed: int) -> None:
+    def __init__(self, seed: int, *, restarts: bool = False) -> None:
+        """`restarts`: the engine dies now and then; what was under way then need not end by the book."""
         self.seed = seed
+        self.restarts = restarts
         self.rng = random.Random(seed)
         self.weather = self._any_weather()
         self.house: House
@@ -116,7 +118,7 @@ class Story:
         often = [self._answers, self._answers, self._dials, self._changes, self._transfers, self._attends]
         at_times = [self._hangs_up, self._listens, self._listens]
         rare = [self._rejects, self._sends_info, self._registers, self._dies]
-        return often * 4 + at_times * 3 + rare
+        return often * 4 + at_times * 3 + rare + [self._restarts] * self.restarts
 
     async def _dials(self) -> None:
         phone = self.rng.choice(self.phones)
@@ -189,6 +191,11 @@ class Story:
             phone.close()
             self.house.phones.remove(phone)
 
+    async def _restarts(self) -> None:
+        self.log.append(f"{self.house.loop.time() - self.house.ladder.rows[0].at:8.3f}  the engine dies")
+        self.house.restart_engine()
+        self.house.forgiven.append("")
+
     def _one(self, suits: Callable[[Call], bool]) -> list[Call]:
         found = self._calls(suits)
         return [self.rng.choice(found)] if found else []
@@ -245,7 +252,7 @@ class Story:
                     call.phone.transport.send_rtp(call.rtp, packet, call.mouth.media.remote)  # type: ignore[union-attr]
             await self.house.rest(0.02)
         await self.house.rest(LONGEST_FLIGHT_S)
-        if self._state() == before:
+        if self._state() == before and not self.restarts:
             self._judge_hearing(began)
 
     def _judge_hearing(self, began: float) -> None:
@@ -296,7 +303,7 @@ class Story:
         assert house.crashes == [], "\n".join(house.crashes)
         assert house.refusals == [], house.refusals
         assert [fault for fault in house.faults if fault.status == 500] == []
-        for branch, finals in self._final_answers().items():
+        for branch, finals in self._final_answers().items() if not self.restarts else ():
             assert len(finals) == 1, f"INVITE {branch} has {len(finals)} final answers: {finals}"
 
     def _final_answers(self) -> dict[str, set[str]]:

@@ -31,6 +31,11 @@ async def test_many_more_stories_end_well(seed: int) -> None:
     await Story(seed).plays()
 
 
+@pytest.mark.parametrize("seed", range(20))
+async def test_any_story_ends_even_if_the_engine_dies_now_and_then(seed: int) -> None:
+    await Story(seed, restarts=True).plays()
+
+
 @pytest.mark.parametrize(
     "seed",
     [

@@ -282,6 +282,15 @@ async def test_a_refer_outside_a_call() -> None:
         assert response.status == 403
 
 
+async def test_a_refer_in_a_call_that_is_over() -> None:
+    async with House() as house:
+        anna, boris, _ = await three(house)
+        call, _ = await talk(anna, boris)
+        await boris.hangs_up()
+        await call.ends()
+        assert (await call.asks("REFER", (("Refer-To", "<sip:103@jackfield.local>"),))).status == 481
+
+
 # ---------------------------------------------------------------- attended
 
 

@@ -380,8 +380,10 @@ class Switchboard:
         host = parse_uri(target.uri).host if target.flow is None else target.flow.remote[0]
         if not is_address(host):
             return False
-        trunk, address = trunk_at(snapshot, host), address_of(host)
-        return (trunk is not None and trunk.trusted_identity) or any(address in each for each in networks)
+        trunk = trunk_at(snapshot, host)
+        if trunk is not None and trunk.trusted_identity:
+            return True
+        return bool(networks) and any(address_of(host) in each for each in networks)
 
     def _replace(self, event: sip.IncomingCall, known: Known, replaces: str, now: float) -> None:
         wanted = parse_replaces(replaces)

@@ -13,6 +13,7 @@ import asyncio
 import contextlib
 import os
 import signal
+import statistics
 import subprocess
 import sys
 import tempfile
@@ -24,7 +25,8 @@ from media.client import MediaClient
 from media.messages import Event, Hear, Negotiated, OpenPort, Payload
 
 HOST = "127.0.0.1"
-FIRST_PORT = 20000
+MEDIA_PORT = 20000
+BARE_PORT = 10000
 PCMU = (Payload(0, "pcmu", 8000),)
 PRIORITY: list[str] = []
 TICKS_PER_S = os.sysconf("SC_CLK_TCK")
@@ -54,9 +56,9 @@ async def media_process(ports: int) -> AsyncIterator[int]:
     events: list[Event] = []
     with tempfile.TemporaryDirectory() as directory:
         path = f"{directory}/media.sock"
-        last = FIRST_PORT + 2 * ports
+        last = MEDIA_PORT + 2 * ports
         process = subprocess.Popen(
-            pinned(1, "-m", "media", "--socket", path, "--ports", f"{FIRST_PORT}-{last}", "--workers", "1")
+            pinned(1, "-m", "media", "--socket", path, "--ports", f"{MEDIA_PORT}-{last}", "--workers", "1")
         )
         client = MediaClient(path, events.extend, lambda _: None)
         try:
@@ -64,7 +66,7 @@ async def media_process(ports: int) -> AsyncIterator[int]:
             idle_kib = anonymous_kib(process.pid)
             for n in range(ports):
                 host, port = load_peer(n)
-                client.send(OpenPort(n, n // 2, HOST, FIRST_PORT + 2 * n))
+                client.send(OpenPort(n, n // 2, HOST, MEDIA_PORT + 2 * n))
                 client.send(Negotiated(n, host, port, port + 1, True, True, PCMU, PCMU))
             for n in range(ports):
                 client.send(Hear(n, n ^ 1))
@@ -82,7 +84,7 @@ async def media_process(ports: int) -> AsyncIterator[int]:
 @contextlib.asynccontextmanager
 async def bare_process(ports: int) -> AsyncIterator[int]:
     process = subprocess.Popen(
-        pinned(1, "-c", f"from media._core import bare_relay; bare_relay({FIRST_PORT}, {ports})")
+        pinned(1, "-c", f"from media._core import bare_relay; bare_relay({BARE_PORT}, {ports})")
     )
     try:
         await pause(0.5)
@@ -97,9 +99,9 @@ async def pause(seconds: float) -> None:
         await asyncio.wait_for(asyncio.Event().wait(), seconds)
 
 
-async def measure(pid: int, ports: int, seconds: float) -> tuple[float, str]:
+async def measure(pid: int, first_port: int, ports: int, seconds: float) -> tuple[float, str]:
     """CPU microseconds per packet, and a line that tells the rest."""
-    load = f"from media._core import rtp_load; print(*rtp_load({FIRST_PORT}, {ports}, {seconds}))"
+    load = f"from media._core import rtp_load; print(*rtp_load({first_port}, {ports}, {seconds}))"
     before = cpu_s(pid)
     process = await asyncio.create_subprocess_exec(*pinned(0, "-c", load), stdout=subprocess.PIPE)
     output, _ = await process.communicate()
@@ -115,12 +117,18 @@ async def measure(pid: int, ports: int, seconds: float) -> tuple[float, str]:
 
 
 async def compare(calls: int, seconds: float, runs: int) -> None:
+    """Measure both in turn, so that what others do to the machine meanwhile meets both."""
     ports = 2 * calls
     print(f"{calls} calls, {100 * calls} packets/s, best of {runs}")
-    for name, process in (("media", media_process), ("bare", bare_process)):
-        async with process(ports) as pid:
-            results = [await measure(pid, ports, seconds) for _ in range(runs)]
-        print(f"  {name:5} {min(results)[1]}", flush=True)
+    async with media_process(ports) as media, bare_process(ports) as bare:
+        results: list[tuple[tuple[float, str], tuple[float, str]]] = []
+        for _ in range(runs):
+            of_media = await measure(media, MEDIA_PORT, ports, seconds)
+            results.append((of_media, await measure(bare, BARE_PORT, ports, seconds)))
+    print(f"  media {min(of_media for of_media, _ in results)[1]}")
+    print(f"  bare  {min(of_bare for _, of_bare in results)[1]}")
+    ratio = statistics.median(of_media[0] / of_bare[0] for of_media, of_bare in results)
+    print(f"  media to bare: {ratio:.2f} (median of {runs})", flush=True)
 
 
 def main(arguments: Sequence[str] | None = None) -> None:

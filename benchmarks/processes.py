@@ -42,6 +42,24 @@ def cpu_s(pids: list[int]) -> float:
     return sum(int(fields[11]) + int(fields[12]) for fields in map(_stat, pids) if fields) / TICKS_PER_S
 
 
+def name_of(pid: int) -> str:
+    """The module that a Python process runs with -m, else the program's name."""
+    try:
+        words = Path(f"/proc/{pid}/cmdline").read_text().split("\0")
+        return words[words.index("-m") + 1] if "python" in words[0] and "-m" in words else Path(words[0]).name
+    except OSError:
+        return "gone"
+
+
+def cpu_s_by_name(pids: list[int]) -> dict[str, float]:
+    """The same as `cpu_s`, for each kind of process."""
+    used: dict[str, float] = {}
+    for pid in pids:
+        name = name_of(pid)
+        used[name] = used.get(name, 0.0) + cpu_s([pid])
+    return used
+
+
 def pss_kib(pids: list[int], kind: str = "Pss") -> int:
     """Proportional set size: a page that n processes share counts 1/n in each.
 

@@ -76,6 +76,11 @@ def show(run: Run, console: Console) -> None:
     console.print(_ladders("Calls: INVITE to BYE, no media packets", "calls", run))
     console.print(_ladders("Registrations with digest: two requests each", "registrations", run))
     console.print(_summary(run))
+    for target in run.targets:
+        best = max(target.calls.steps, key=lambda step: step.rate if step.holds else 0, default=None)
+        if best is not None and len(best.cpu_ms_by_process) > 1:
+            shares = ", ".join(f"{name} {spent:.3f}" for name, spent in best.cpu_ms_by_process.items())
+            console.print(f"{target.name} at {best.rate} calls/s, CPU ms per call: {shares}")
 
 
 def _ladders(title: str, stage: str, run: Run) -> Table:

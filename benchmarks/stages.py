@@ -18,7 +18,16 @@ from benchmarks.generator import (
     answer_times_ms,
     quantile,
 )
-from benchmarks.processes import count, cpu_s, ended_children_s, machine_busy_s, pause, pss_kib, until
+from benchmarks.processes import (
+    count,
+    cpu_s,
+    cpu_s_by_name,
+    ended_children_s,
+    machine_busy_s,
+    pause,
+    pss_kib,
+    until,
+)
 from benchmarks.targets import PASSWORD, PHONE_NUMBERS, REALM, Target, Unmeasurable
 
 MOST_FAILED = 0.001
@@ -36,6 +45,8 @@ class Step(msgspec.Struct, frozen=True, kw_only=True):
     retransmissions: int
     cpu_ms_each: float | None
     """user + system time of all processes of the server, per call or registration that was done"""
+    cpu_ms_by_process: dict[str, float]
+    """where it went"""
     cpu_pct: float
     """the same, of one core, while the load lasted"""
     p50_ms: float | None
@@ -88,11 +99,11 @@ def offer(target: Target, scenario: str, rate: int, seconds: float, *options: ob
         )
         with Sipp("callee", CALLEE, target.address, place / "callee").listening(CALLEE) as callee:
             pids = target.pids()
-            cpu, begin = cpu_s(pids), time.monotonic()
+            before, cpu, begin = cpu_s_by_name(pids), cpu_s(pids), time.monotonic()
             with Sipp(scenario, local, target.address, place / "load", *load_options) as load:
                 counted = load.ended(seconds + LONGER_S)
             took_s = time.monotonic() - begin
-            used_s = cpu_s(pids) - cpu
+            used_s, after = cpu_s(pids) - cpu, cpu_s_by_name(pids)
             answered = callee.stopped()
         load_s = ended_children_s() - load_before
         others_s = machine_busy_s() - busy - load_s - (cpu_s(pids) - cpu)
@@ -104,6 +115,10 @@ def offer(target: Target, scenario: str, rate: int, seconds: float, *options: ob
         failed=total - counted.done,
         retransmissions=counted.retransmissions + answered.retransmissions,
         cpu_ms_each=round(1000 * used_s / counted.done, 4) if counted.done and pids else None,
+        cpu_ms_by_process={
+            name: round(1000 * (spent - before.get(name, 0.0)) / max(1, counted.done), 3)
+            for name, spent in after.items()
+        },
         cpu_pct=round(100 * used_s / took_s, 1),
         p50_ms=quantile(times, 0.5),
         p99_ms=quantile(times, 0.99),

@@ -20,7 +20,7 @@ from benchmarks.processes import SERVER_CPU, tree, until
 PHONE_NUMBERS = range(20000, 21000)
 PASSWORD = "benchmark-password"
 REALM = "bench.example"
-HOST = "127.0.0.1"
+HOST = "127.0.0.40"
 
 
 class Unmeasurable(Exception):

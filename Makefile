@@ -11,7 +11,6 @@ BUILT := $(VENV)/.built
 RUST := $(MANIFEST) media/Cargo.lock $(wildcard media/src/*.rs media/src/*/*.rs media/build.rs)
 PYTHON_CODE := sipcore media conf prompts pbx queues ivr recording supervision billing_client billing web \
 	jackfield tests benchmarks
-BENCHMARKS := $(filter-out __%,$(basename $(notdir $(wildcard benchmarks/*.py))))
 ARGS ?=
 
 .PHONY: run try test check lint unit bench build format clean lock ready help
@@ -69,7 +68,7 @@ test: ready
 	$(BIN)/pytest $(ARGS) && exit $$rust
 
 bench: ready
-	@for each in $(BENCHMARKS); do echo "== $$each"; $(BIN)/python -m benchmarks.$$each $(ARGS) || exit 1; done
+	@$(BIN)/python -m benchmarks $(ARGS)
 
 build: ready
 	@$(BIN)/maturin build --release --locked --out dist

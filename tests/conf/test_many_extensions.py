@@ -64,4 +64,6 @@ async def test_one_change_among_many_is_live_at_once(sqlite_settings: Settings) 
     await other.close()
     await store.close()
     # For the reader of `pytest -s`; how fast this machine is today is no matter of right and wrong.
-    print(f"live after {statistics.median(live) * 1000:.0f} ms, stalls {statistics.median(stalls) * 1000:.1f} ms")
+    print(
+        f"live after {statistics.median(live) * 1000:.0f} ms, stalls {statistics.median(stalls) * 1000:.1f} ms"
+    )

@@ -154,6 +154,8 @@ listen = ["udp:{HOST}:{self.port}"]
 [limits]
 calls_per_s = 100000
 max_calls = 100000
+[media]
+ports = "10000-59999"
 [log]
 level = "warning"
 [database]

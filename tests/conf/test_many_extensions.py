@@ -64,6 +64,5 @@ async def test_one_change_among_many_is_live_at_once(sqlite_settings: Settings) 
     await other.close()
     await store.close()
     # For the reader of `pytest -s`; how fast this machine is today is no matter of right and wrong.
-    print(
-        f"live after {statistics.median(live) * 1000:.0f} ms, stalls {statistics.median(stalls) * 1000:.1f} ms"
-    )
+    live_ms, stall_ms = statistics.median(live) * 1000, statistics.median(stalls) * 1000
+    print(f"live after {live_ms:.0f} ms, stalls {stall_ms:.1f} ms")

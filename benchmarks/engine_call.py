@@ -1,4 +1,4 @@
-"""What one call costs in the whole engine, without sockets: stack, switchboard, offer/answer, media commands, memo.
+"""What one call costs in the whole engine, without sockets: stack, switchboard, SDP, media commands, memo.
 
 The same 14 messages as `stack_call.py`, from a trunk that is known by its address to an extension with a
 fixed contact. What the peers say is written outside the measured time.

@@ -7,10 +7,11 @@
 #![deny(clippy::expect_used, clippy::indexing_slicing, clippy::panic, clippy::unwrap_used, unsafe_code)]
 #![cfg_attr(test, allow(clippy::expect_used, clippy::indexing_slicing, clippy::unwrap_used))]
 
+mod codec;
 mod control;
+mod dsp;
 mod dtmf;
 mod engine;
-mod g711;
 mod incoming;
 mod io;
 mod latch;

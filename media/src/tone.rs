@@ -1,6 +1,6 @@
 //! A sine in frames of 20 ms, for tone tests and until players exist: G.711 for each listener.
 
-use crate::g711;
+use crate::codec::g711;
 use crate::time::{MILLISECOND, Micros};
 
 pub const FRAME: Micros = 20 * MILLISECOND;

@@ -168,7 +168,7 @@ def _free_rtp_range() -> int:
     """The first of 20 ports, even, in a range that neither the server nor the kernel gives out."""
     global _next_rtp
     _next_rtp += 20
-    return 12000 + (os.getpid() * 400 + _next_rtp) % 7000 // 20 * 20
+    return 10_000 + (os.getpid() * 400 + _next_rtp) % 4900 // 20 * 20
 
 
 _next_rtp = 0

@@ -90,22 +90,20 @@ def main() -> None:
                 measured.append(measure(target, given))
             except Unmeasurable as why:
                 console.print(f"{kind.name}: left out, {why}", markup=False)
+    relayed: tuple[relay.RelayStep, ...] = ()
+    if "relay" in given.stages:
+        console.print("\nRelayed RTP packets, PCMU, 50 a second each way and call")
+        relayed = relay.relayed((200,), 3) if given.quick else relay.relayed((400, 1000), 8)
     run = report.Run(
         at=datetime.datetime.now(datetime.UTC),
         quick=given.quick,
         machine=report.this_machine(),
         targets=tuple(measured),
+        relay=relayed,
     )
     report.show(run, console)
     if not given.no_save:
         console.print(f"written to {report.save(run)}")
-    if "relay" in given.stages:
-        console.print("\nRelayed RTP packets, PCMU, 50 a second each way and call")
-        relay.main(
-            ["--calls", "200", "--seconds", "3"]
-            if given.quick
-            else ["--calls", "400", "1000", "--seconds", "8"]
-        )
 
 
 if __name__ == "__main__":

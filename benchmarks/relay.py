@@ -20,6 +20,8 @@ import tempfile
 from collections.abc import AsyncIterator, Sequence
 from pathlib import Path
 
+import msgspec
+
 from media._core import load_peer
 from media.client import MediaClient
 from media.messages import Event, Hear, Negotiated, OpenPort, Payload
@@ -30,6 +32,39 @@ BARE_PORT = 10000
 PCMU = (Payload(0, "pcmu", 8000),)
 PRIORITY: list[str] = []
 TICKS_PER_S = os.sysconf("SC_CLK_TCK")
+
+
+class Passage(msgspec.Struct, frozen=True, kw_only=True):
+    """How packets came through one relay."""
+
+    cpu_us_per_packet: float
+    cpu_pct: float
+    """of one core"""
+    one_way_p50_us: float
+    one_way_p99_us: float
+    one_way_p999_us: float
+    lost_pct: float
+    load_late_ms: float
+    """the load's own worst delay: above a few milliseconds the one-way times mean little"""
+
+    def __str__(self) -> str:
+        return (
+            f"{self.cpu_us_per_packet:5.2f} us per packet, {self.cpu_pct:5.1f} % of a core, "
+            f"one way p50 {self.one_way_p50_us:.0f} us, p99 {self.one_way_p99_us:.0f} us, "
+            f"p99.9 {self.one_way_p999_us:.0f} us, loss {self.lost_pct:.3f} %, "
+            f"load late {self.load_late_ms:.1f} ms"
+        )
+
+
+class RelayStep(msgspec.Struct, frozen=True, kw_only=True):
+    """One number of calls: the media process, and in turn with it the bare relay."""
+
+    calls: int
+    kib_per_call: float
+    media: Passage
+    bare: Passage
+    media_to_bare: float
+    """CPU per packet: median over the runs"""
 
 
 def cpu_s(pid: int) -> float:
@@ -51,8 +86,8 @@ def pinned(cpu: int, *command: str) -> list[str]:
 
 
 @contextlib.asynccontextmanager
-async def media_process(ports: int) -> AsyncIterator[int]:
-    """A media process with `ports` open and joined in pairs; its pid."""
+async def media_process(ports: int) -> AsyncIterator[tuple[int, float]]:
+    """A media process with `ports` open and joined in pairs: its pid, and its KiB per call."""
     events: list[Event] = []
     with tempfile.TemporaryDirectory() as directory:
         path = f"{directory}/media.sock"
@@ -73,8 +108,7 @@ async def media_process(ports: int) -> AsyncIterator[int]:
             await pause(0.5)
             if events:
                 raise SystemExit(f"media refused: {events[0]}")
-            print(f"    {(anonymous_kib(process.pid) - idle_kib) / (ports / 2):.1f} KiB per call")
-            yield process.pid
+            yield process.pid, round((anonymous_kib(process.pid) - idle_kib) / (ports / 2), 1)
         finally:
             await client.close()
             process.send_signal(signal.SIGTERM)
@@ -99,39 +133,54 @@ async def pause(seconds: float) -> None:
         await asyncio.wait_for(asyncio.Event().wait(), seconds)
 
 
-async def measure(pid: int, first_port: int, ports: int, seconds: float) -> tuple[float, str]:
-    """CPU microseconds per packet, and a line that tells the rest."""
+async def measure(pid: int, first_port: int, ports: int, seconds: float) -> Passage:
     load = f"from media._core import rtp_load; print(*rtp_load({first_port}, {ports}, {seconds}))"
     before = cpu_s(pid)
     process = await asyncio.create_subprocess_exec(*pinned(0, "-c", load), stdout=subprocess.PIPE)
     output, _ = await process.communicate()
     used = cpu_s(pid) - before
     _, received, counted, counted_received, p50, p99, p999, late = map(float, output.split())
-    per_packet = used * 1e6 / max(received, 1)
-    lost = 100 * (counted - counted_received) / counted
-    busy = 100 * used / (seconds + 1)
-    return per_packet, (
-        f"{per_packet:5.2f} us per packet, {busy:5.1f} % of a core, one way p50 {p50:.0f} us, "
-        f"p99 {p99:.0f} us, p99.9 {p999:.0f} us, loss {lost:.3f} %, load late {late:.1f} ms"
+    return Passage(
+        cpu_us_per_packet=round(used * 1e6 / max(received, 1), 2),
+        cpu_pct=round(100 * used / (seconds + 1), 1),
+        one_way_p50_us=p50,
+        one_way_p99_us=p99,
+        one_way_p999_us=p999,
+        lost_pct=round(100 * (counted - counted_received) / counted, 3),
+        load_late_ms=round(late, 1),
     )
 
 
-async def compare(calls: int, seconds: float, runs: int) -> None:
-    """Measure both in turn, so that what others do to the machine meanwhile meets both."""
+async def compare(calls: int, seconds: float, runs: int) -> RelayStep:
+    """Measure both in turn, so that what others do to the machine meanwhile meets both; the best of each."""
     ports = 2 * calls
     print(f"{calls} calls, {100 * calls} packets/s, best of {runs}")
-    async with media_process(ports) as media, bare_process(ports) as bare:
-        results: list[tuple[tuple[float, str], tuple[float, str]]] = []
+    async with media_process(ports) as (media, kib_per_call), bare_process(ports) as bare:
+        results: list[tuple[Passage, Passage]] = []
         for _ in range(runs):
             of_media = await measure(media, MEDIA_PORT, ports, seconds)
             results.append((of_media, await measure(bare, BARE_PORT, ports, seconds)))
-    print(f"  media {min(of_media for of_media, _ in results)[1]}")
-    print(f"  bare  {min(of_bare for _, of_bare in results)[1]}")
-    ratio = statistics.median(of_media[0] / of_bare[0] for of_media, of_bare in results)
-    print(f"  media to bare: {ratio:.2f} (median of {runs})", flush=True)
+    step = RelayStep(
+        calls=calls,
+        kib_per_call=kib_per_call,
+        media=min((of_media for of_media, _ in results), key=_cost),
+        bare=min((of_bare for _, of_bare in results), key=_cost),
+        media_to_bare=round(statistics.median(_cost(media) / _cost(bare) for media, bare in results), 2),
+    )
+    print(f"    {kib_per_call} KiB per call\n  media {step.media}\n  bare  {step.bare}")
+    print(f"  media to bare: {step.media_to_bare:.2f} (median of {runs})", flush=True)
+    return step
 
 
-def main(arguments: Sequence[str] | None = None) -> None:
+def _cost(passage: Passage) -> float:
+    return passage.cpu_us_per_packet
+
+
+def relayed(calls: Sequence[int], seconds: float, runs: int = 1) -> tuple[RelayStep, ...]:
+    return tuple(asyncio.run(compare(number, seconds, runs)) for number in calls)
+
+
+def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--calls", type=int, nargs="+", default=[400, 1000])
     parser.add_argument("--seconds", type=float, default=10)
@@ -139,10 +188,9 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument(
         "--realtime", action="store_true", help="real-time priority, where others use the machine"
     )
-    given = parser.parse_args(arguments)
+    given = parser.parse_args()
     PRIORITY.extend(["chrt", "-f", "10"] if given.realtime else [])
-    for calls in given.calls:
-        asyncio.run(compare(calls, given.seconds, given.runs))
+    relayed(given.calls, given.seconds, given.runs)
 
 
 if __name__ == "__main__":

@@ -11,6 +11,7 @@ import msgspec
 from rich.console import Console
 from rich.table import Table
 
+from benchmarks.relay import RelayStep
 from benchmarks.stages import Held, Ladder
 
 RESULTS = Path(__file__).parent / "results"
@@ -44,6 +45,8 @@ class Run(msgspec.Struct, frozen=True, kw_only=True):
     quick: bool
     machine: Machine
     targets: tuple[Measured, ...]
+    relay: tuple[RelayStep, ...] = ()
+    """the media process beside a bare relay"""
 
 
 def this_machine() -> Machine:

@@ -12,6 +12,8 @@ RUST := $(MANIFEST) media/Cargo.lock $(wildcard media/src/*.rs media/src/*/*.rs 
 PYTHON_CODE := sipcore media conf prompts pbx queues ivr recording supervision billing_client billing web \
 	jackfield tests benchmarks
 ARGS ?=
+# libopus is built by the cmake that lies there.
+export PATH := $(CURDIR)/$(BIN):$(PATH)
 
 .PHONY: run try test check lint unit bench build format clean lock ready help
 .DEFAULT_GOAL := help

@@ -7,8 +7,10 @@
 #![deny(clippy::expect_used, clippy::indexing_slicing, clippy::panic, clippy::unwrap_used, unsafe_code)]
 #![cfg_attr(test, allow(clippy::expect_used, clippy::indexing_slicing, clippy::unwrap_used))]
 
+#[allow(dead_code)]
 mod codec;
 mod control;
+#[allow(dead_code)]
 mod dsp;
 mod dtmf;
 mod engine;

@@ -30,7 +30,8 @@ impl Payload {
             && decisive_parameters(&self.name).iter().all(|key| self.parameter(key) == other.parameter(key))
     }
 
-    fn parameter(&self, key: &str) -> &str {
+    /// What a=fmtp says of `key`; "0" where it says nothing.
+    pub fn parameter(&self, key: &str) -> &str {
         let mut parameters = self.fmtp.split(';').filter_map(|parameter| parameter.trim().split_once('='));
         parameters.find(|(name, _)| name.eq_ignore_ascii_case(key)).map_or("0", |(_, value)| value.trim())
     }

@@ -1,4 +1,7 @@
-//! G.711 encoding: mu-law and A-law, from 16-bit samples.
+//! G.711: mu-law and A-law, one byte a sample at 8 kHz.
+
+use crate::codec::{Decoder, Encoder, Malformed, Rate};
+use crate::dsp::conceal::Concealer;
 
 const BIAS: u32 = 132;
 
@@ -20,29 +23,123 @@ pub fn a_law(sample: i16) -> u8 {
     (sign | (segment << 4) as u8 | step as u8) ^ 0x55
 }
 
+/// The middle of the step that a mu-law code names.
+const fn mu_law_value(code: u8) -> i16 {
+    let code = !code;
+    let (segment, step) = (code >> 4 & 7, (code & 0x0f) as i32);
+    let magnitude = (((step << 3) + BIAS as i32) << segment) - BIAS as i32;
+    (if code & 0x80 != 0 { -magnitude } else { magnitude }) as i16
+}
+
+const fn a_law_value(code: u8) -> i16 {
+    let code = code ^ 0x55;
+    let (segment, step) = (code >> 4 & 7, (code & 0x0f) as i32);
+    let magnitude = if segment == 0 { (step << 4) + 8 } else { ((step << 4) + 264) << (segment - 1) };
+    (if code & 0x80 != 0 { magnitude } else { -magnitude }) as i16
+}
+
+#[expect(clippy::indexing_slicing, reason = "worked out by the compiler")]
+const fn table(law: Law) -> [i16; 256] {
+    let mut values = [0; 256];
+    let mut code = 0;
+    while code < 256 {
+        values[code] = match law {
+            Law::Mu => mu_law_value(code as u8),
+            Law::A => a_law_value(code as u8),
+        };
+        code += 1;
+    }
+    values
+}
+
+static MU_LAW: [i16; 256] = table(Law::Mu);
+static A_LAW: [i16; 256] = table(Law::A);
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Law {
+    Mu,
+    A,
+}
+
+impl Law {
+    pub fn value(self, code: u8) -> i16 {
+        let table = if self == Self::Mu { &MU_LAW } else { &A_LAW };
+        table.get(usize::from(code)).copied().unwrap_or(0)
+    }
+
+    pub fn code(self, sample: i16) -> u8 {
+        if self == Self::Mu { mu_law(sample) } else { a_law(sample) }
+    }
+}
+
+#[derive(Debug)]
+pub struct G711Decoder {
+    law: Law,
+    concealer: Concealer,
+}
+
+impl G711Decoder {
+    pub fn new(law: Law) -> Self {
+        Self { law, concealer: Concealer::new(Rate::Narrow) }
+    }
+}
+
+impl Decoder for G711Decoder {
+    fn rate(&self) -> Rate {
+        Rate::Narrow
+    }
+
+    fn samples(&self, payload: &[u8]) -> Option<usize> {
+        (!payload.is_empty()).then_some(payload.len())
+    }
+
+    fn decode(&mut self, payload: &[u8], to: &mut Vec<i16>) -> Result<(), Malformed> {
+        let start = to.len();
+        let law = self.law;
+        to.extend(payload.iter().map(|code| law.value(*code)));
+        self.concealer.heard(to.get_mut(start..).unwrap_or_default());
+        if payload.is_empty() { Err(Malformed) } else { Ok(()) }
+    }
+
+    fn conceal(&mut self, samples: usize, _next: Option<&[u8]>, to: &mut Vec<i16>) {
+        self.concealer.conceal(samples, to);
+    }
+}
+
+#[derive(Debug)]
+pub struct G711Encoder {
+    law: Law,
+}
+
+impl G711Encoder {
+    pub fn new(law: Law) -> Self {
+        Self { law }
+    }
+}
+
+impl Encoder for G711Encoder {
+    fn rate(&self) -> Rate {
+        Rate::Narrow
+    }
+
+    fn encode(&mut self, samples: &[i16], to: &mut Vec<u8>) {
+        match self.law {
+            Law::Mu => to.extend(samples.iter().map(|sample| mu_law(*sample))),
+            Law::A => to.extend(samples.iter().map(|sample| a_law(*sample))),
+        }
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    /// The decoder of the table: the middle of the step.
-    fn mu_law_value(code: u8) -> i32 {
-        let code = !code;
-        let (segment, step) = (u32::from(code >> 4 & 7), i32::from(code & 0x0f));
-        let magnitude = (((step << 3) + 132) << segment) - 132;
-        if code & 0x80 != 0 { -magnitude } else { magnitude }
-    }
-
-    fn a_law_value(code: u8) -> i32 {
-        let code = code ^ 0x55;
-        let (segment, step) = (u32::from(code >> 4 & 7), i32::from(code & 0x0f));
-        let magnitude = if segment == 0 { (step << 4) + 8 } else { ((step << 4) + 264) << (segment - 1) };
-        if code & 0x80 != 0 { magnitude } else { -magnitude }
-    }
 
     #[test]
     fn known_codes() {
         assert_eq!([0i16, -1, 32_767, -32_768].map(mu_law), [0xff, 0x7f, 0x80, 0x00]);
         assert_eq!([0i16, -1, 32_767, -32_768].map(a_law), [0xd5, 0x55, 0xaa, 0x2a]);
+        assert_eq!([0xffu8, 0x80, 0x00].map(mu_law_value), [0, 32_124, -32_124]);
+        assert_eq!([0xd5u8, 0xaa, 0x2a].map(a_law_value), [8, 32_256, -32_256]);
     }
 
     #[test]
@@ -50,22 +147,18 @@ mod tests {
         for sample in i16::MIN..=i16::MAX {
             let value = i32::from(sample);
             let mu_step = (value.abs() + 132) / 16;
-            assert!(
-                (mu_law_value(mu_law(sample)) - value.clamp(-32_635, 32_635)).abs() <= mu_step / 2 + 4,
-                "{sample}"
-            );
-            assert!((a_law_value(a_law(sample)) - value).abs() <= value.abs() / 32 + 16, "{sample}");
+            let (mu, a) = (i32::from(mu_law_value(mu_law(sample))), i32::from(a_law_value(a_law(sample))));
+            assert!((mu - value.clamp(-32_635, 32_635)).abs() <= mu_step / 2 + 4, "{sample}");
+            assert!((a - value).abs() <= value.abs() / 32 + 16, "{sample}");
         }
     }
 
     #[test]
     fn every_code_is_the_code_of_its_own_value() {
         for code in 0..=255u8 {
-            assert_eq!(a_law(a_law_value(code) as i16), code);
-            assert_eq!(
-                mu_law(mu_law_value(code) as i16) | u8::from(code == 0x7f) << 7,
-                code | u8::from(code == 0x7f) << 7
-            );
+            assert_eq!(a_law(Law::A.value(code)), code);
+            // Mu-law has a code for minus zero, which is zero.
+            assert_eq!(mu_law(Law::Mu.value(code)), if code == 0x7f { 0xff } else { code });
         }
     }
 }

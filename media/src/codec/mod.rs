@@ -4,9 +4,19 @@
 //! before. They allocate when they are made and when a buffer that they are given is too small, never else.
 
 pub mod g711;
+pub mod g722;
+pub mod l16;
+pub mod opus;
+#[cfg(test)]
+mod quality;
 
 use std::fmt::Debug;
 
+use crate::codec::g711::{G711Decoder, G711Encoder, Law};
+use crate::codec::g722::{G722Decoder, G722Encoder};
+use crate::codec::l16::{L16Decoder, L16Encoder};
+use crate::codec::opus::{OpusDecoder, OpusEncoder};
+use crate::payload::Payload;
 use crate::time::{Micros, SECOND};
 
 /// Samples a second of sound inside media: mono, 16 bits.
@@ -27,6 +37,11 @@ impl Rate {
             Self::Wide => 16_000,
             Self::Full => 48_000,
         }
+    }
+
+    /// The rate of so many samples a second, where it is one of ours.
+    pub fn of(hz: u32) -> Option<Self> {
+        [Self::Narrow, Self::Wide, Self::Full].into_iter().find(|rate| rate.hz() == hz)
     }
 
     /// Samples in `span`.
@@ -63,4 +78,55 @@ pub trait Encoder: Debug + Send {
 
     /// Append one payload of these samples: 10, 20, 30, 40 or 60 ms of them.
     fn encode(&mut self, samples: &[i16], to: &mut Vec<u8>);
+}
+
+/// A codec that media speaks.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Codec {
+    G711(Law),
+    G722,
+    L16(Rate),
+    Opus,
+}
+
+impl Codec {
+    /// The codec that an m-line's payload names; None for one that media only passes on.
+    pub fn of(payload: &Payload) -> Option<Self> {
+        match (&*payload.name, payload.clock_rate_hz, payload.channels) {
+            ("pcmu", 8000, 1) => Some(Self::G711(Law::Mu)),
+            ("pcma", 8000, 1) => Some(Self::G711(Law::A)),
+            ("g722", 8000, 1) => Some(Self::G722),
+            ("l16", hz, 1) => Rate::of(hz).map(Self::L16),
+            ("opus", 48_000, _) => Some(Self::Opus),
+            _ => None,
+        }
+    }
+
+    pub fn rate(self) -> Rate {
+        match self {
+            Self::G711(_) => Rate::Narrow,
+            Self::L16(rate) => rate,
+            Self::G722 | Self::Opus => Rate::Wide,
+        }
+    }
+
+    /// None when there is no memory for one.
+    pub fn decoder(self) -> Option<Box<dyn Decoder>> {
+        Some(match self {
+            Self::G711(law) => Box::new(G711Decoder::new(law)),
+            Self::G722 => Box::new(G722Decoder::new()),
+            Self::L16(rate) => Box::new(L16Decoder::new(rate)),
+            Self::Opus => Box::new(OpusDecoder::new()?),
+        })
+    }
+
+    /// `payload` is the listener's: its a=fmtp says what it would like. None as with `decoder`.
+    pub fn encoder(self, payload: &Payload) -> Option<Box<dyn Encoder>> {
+        Some(match self {
+            Self::G711(law) => Box::new(G711Encoder::new(law)),
+            Self::G722 => Box::new(G722Encoder::new()),
+            Self::L16(rate) => Box::new(L16Encoder::new(rate)),
+            Self::Opus => Box::new(OpusEncoder::new(payload)?),
+        })
+    }
 }

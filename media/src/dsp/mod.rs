@@ -1,1 +1,6 @@
 //! Arithmetic on samples: nothing here knows a packet, a port or a clock.
+
+pub mod conceal;
+pub mod mix;
+pub mod pitch;
+pub mod resample;

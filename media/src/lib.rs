@@ -23,6 +23,8 @@ mod messages;
 mod mos;
 mod outgoing;
 mod payload;
+#[allow(dead_code)]
+mod playout;
 mod ports;
 mod py;
 mod random;

@@ -4,3 +4,4 @@ pub mod conceal;
 pub mod mix;
 pub mod pitch;
 pub mod resample;
+pub mod stretch;

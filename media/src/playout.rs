@@ -1,0 +1,781 @@
+//! The jitter buffer of a stream that is decoded: packets in as they come, 20 ms of sound out at each tick.
+//!
+//! Sound is played in the order of its sequence numbers and in the time of its RTP timestamps. What is late is
+//! waited for with concealment, so that the delay grows to what the network needs; when the sound has come early
+//! for some seconds, a period of the voice is left out; when it threatens to come late, one is played twice. A
+//! clock that runs faster or slower than ours is followed by the same two means. Without jitter, loss and drift
+//! every sample comes out once, as it was. Memory is bounded by `PACKETS` and `LONGEST_PAYLOAD`.
+
+use crate::codec::{Decoder, Rate};
+use crate::dsp::mix::LONGEST;
+use crate::dsp::pitch;
+use crate::dsp::stretch;
+use crate::rtp::Packet;
+use crate::time::{MILLISECOND, Micros, SECOND};
+
+pub const TICK: Micros = 20 * MILLISECOND;
+/// Places for packets that wait: more than a second of the shortest.
+const PACKETS: usize = 128;
+const LONGEST_PAYLOAD: usize = 1500;
+/// The first packet waits this long, so that the second may be a little late.
+const FIRST_WAIT: Micros = 6 * MILLISECOND;
+/// Sound that has waited longer than this is thrown away down to what the network needs.
+const MOST_WAITING: Micros = 400 * MILLISECOND;
+/// A speaker of whom nothing comes for so long has stopped; what comes then is a new beginning.
+const STOPPED: Micros = 100 * MILLISECOND;
+/// A tick later than this means that the clock jumped or the machine stood still.
+const STOOD_STILL: Micros = 200 * MILLISECOND;
+const LONGEST_FIRST_WAIT: Micros = 200 * MILLISECOND;
+/// How early a packet should come, at least, before the tick that needs it; and so early that sound is left out.
+/// Sound can begin anywhere between two ticks, so that up to a tick more than the first wait is nobody's fault.
+const SCARCE: i64 = 2 * MILLISECOND as i64;
+const AMPLE: i64 = (FIRST_WAIT + TICK) as i64 + MILLISECOND as i64;
+const FAR_TOO_AMPLE: i64 = 80 * MILLISECOND as i64;
+/// Sound of a packet that was begun is of no use when the next is late: so much of it may stay.
+const MOST_BEGUN: Micros = 6 * MILLISECOND;
+/// Likeness of two periods that may stand for each other.
+const ALIKE: f32 = 0.5;
+
+/// What a payload type of the speaker is to the one who plays it.
+#[derive(Debug)]
+pub enum Voice {
+    /// Sound, with the rate of its RTP clock.
+    Codec(Box<dyn Decoder>, u32),
+    /// Comfort noise (RFC 3389) or a telephone-event: the sound pauses, nothing is lost.
+    Pause,
+}
+
+#[derive(Debug, Default)]
+struct Slot {
+    taken: bool,
+    sequence: u16,
+    timestamp: u32,
+    payload_type: u8,
+    payload: Vec<u8>,
+}
+
+/// What a tick gave.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Tick {
+    pub rate: Rate,
+    /// Whether any of it is sound of the speaker or stands for it; all zeros otherwise.
+    pub sounds: bool,
+}
+
+/// How early packets come, in windows of a second: the second earliest of each counts, one freak does not.
+#[derive(Debug)]
+struct Earliness {
+    windows: [i64; 4],
+    least: [i64; 2],
+    count: u32,
+    ends_at: Micros,
+}
+
+const UNKNOWN: i64 = i64::MAX;
+
+impl Earliness {
+    fn new() -> Self {
+        Self { windows: [UNKNOWN; 4], least: [UNKNOWN; 2], count: 0, ends_at: 0 }
+    }
+
+    fn note(&mut self, early: i64, now: Micros) {
+        self.least = match self.least {
+            [least, _] if early < least => [early, least],
+            [least, second] => [least, second.min(early)],
+        };
+        self.count += 1;
+        if now >= self.ends_at {
+            self.windows.rotate_right(1);
+            self.windows[0] = self.latest();
+            self.least = [UNKNOWN; 2];
+            self.count = 0;
+            self.ends_at = now + SECOND;
+        }
+    }
+
+    fn latest(&self) -> i64 {
+        if self.count > 20 { self.least[1] } else { self.least[0] }
+    }
+
+    /// Over the last four to five seconds; UNKNOWN before the first of them is over.
+    fn least(&self) -> i64 {
+        let full = self.windows.iter().copied().min().unwrap_or(UNKNOWN);
+        if self.windows[1] == UNKNOWN { UNKNOWN } else { full.min(self.latest()) }
+    }
+
+    /// Over the last one to two seconds.
+    fn least_lately(&self) -> i64 {
+        self.latest().min(self.windows[0])
+    }
+
+    /// Everything to come is earlier by so much.
+    fn shift(&mut self, by: i64) {
+        let known = self.windows.iter_mut().chain(&mut self.least).filter(|early| **early != UNKNOWN);
+        known.for_each(|early| *early += by);
+    }
+}
+
+#[derive(Debug)]
+pub struct Playout {
+    slots: Box<[Slot]>,
+    voices: Vec<(u8, Voice)>,
+    rate: Rate,
+    clock_rate_hz: u32,
+    /// Sequence number of the next packet to decode, while playing.
+    next: u16,
+    /// The highest sequence number that came.
+    newest: u16,
+    playing: bool,
+    /// When the first packet that waits for the beginning came.
+    first_at: Option<Micros>,
+    /// Decoded and not yet played; and the timestamp of what follows it.
+    ready: Vec<i16>,
+    end: u32,
+    /// Samples made up since the last real one, without moving on in the stream.
+    made_up: usize,
+    paused: bool,
+    /// Samples of the packet that was decoded last.
+    last_length: usize,
+    ticked_at: Micros,
+    earliness: Earliness,
+    rest_until: Micros,
+    /// What the first packet of a stretch of talk waits: as long as the network made it necessary before.
+    first_wait: Micros,
+    /// Packets that came too late, and samples made up, since the beginning.
+    pub late: u64,
+    pub concealed: u64,
+    pub played: u64,
+}
+
+impl Playout {
+    pub fn new() -> Self {
+        let slot = || Slot { payload: Vec::with_capacity(200), ..Slot::default() };
+        Self {
+            slots: (0..PACKETS).map(|_| slot()).collect(),
+            voices: Vec::new(),
+            rate: Rate::Narrow,
+            clock_rate_hz: 8000,
+            next: 0,
+            newest: 0,
+            playing: false,
+            first_at: None,
+            ready: Vec::with_capacity(4 * LONGEST),
+            end: 0,
+            made_up: 0,
+            paused: false,
+            last_length: 0,
+            ticked_at: 0,
+            earliness: Earliness::new(),
+            rest_until: 0,
+            first_wait: FIRST_WAIT,
+            late: 0,
+            concealed: 0,
+            played: 0,
+        }
+    }
+
+    /// What the speaker's payload types mean from now on.
+    pub fn set_voices(&mut self, voices: Vec<(u8, Voice)>) {
+        let rate = voices.iter().find_map(|(_, voice)| match voice {
+            Voice::Codec(decoder, _) => Some(decoder.rate()),
+            Voice::Pause => None,
+        });
+        self.voices = voices;
+        if !self.playing {
+            self.rate = rate.unwrap_or(self.rate);
+        }
+    }
+
+    pub fn has_voice(&self, payload_type: u8) -> bool {
+        self.voices.iter().any(|(known, _)| *known == payload_type)
+    }
+
+    /// The stream begins anew, under other numbers.
+    pub fn reset(&mut self) {
+        self.slots.iter_mut().for_each(|slot| slot.taken = false);
+        self.stop();
+    }
+
+    fn stop(&mut self) {
+        self.playing = false;
+        self.first_at = None;
+        self.ready.clear();
+        self.made_up = 0;
+        self.paused = false;
+        self.earliness = Earliness::new();
+    }
+
+    // ------------------------------------------------------------ packets in
+
+    /// Keep a packet until its time. Doubles, and what comes too late, are dropped.
+    pub fn put(&mut self, packet: &Packet, payload: &[u8], now: Micros) {
+        if payload.len() > LONGEST_PAYLOAD || !self.has_voice(packet.payload_type) {
+            return;
+        }
+        if self.playing && packet.sequence.wrapping_sub(self.next) > u16::MAX / 2 {
+            self.late += 1;
+            self.note_lateness(packet.timestamp, now);
+            return;
+        }
+        if self.playing && usize::from(packet.sequence.wrapping_sub(self.next)) >= PACKETS {
+            self.reset();
+        }
+        let waiting = self.playing || self.first_at.is_some();
+        if !waiting || packet.sequence.wrapping_sub(self.newest) < u16::MAX / 2 {
+            self.newest = packet.sequence;
+        }
+        if !waiting {
+            self.first_at = Some(now);
+            self.next = packet.sequence;
+        } else if !self.playing && self.next.wrapping_sub(packet.sequence) < PACKETS as u16 / 2 {
+            self.next = packet.sequence;
+        }
+        if self.playing {
+            self.note_lateness(packet.timestamp, now);
+        }
+        let place = usize::from(packet.sequence) % PACKETS;
+        let Some(slot) = self.slots.get_mut(place) else { return };
+        slot.taken = true;
+        slot.sequence = packet.sequence;
+        slot.timestamp = packet.timestamp;
+        slot.payload_type = packet.payload_type;
+        slot.payload.clear();
+        slot.payload.extend_from_slice(payload);
+    }
+
+    /// How long before the tick that needs it a packet came.
+    fn note_lateness(&mut self, timestamp: u32, now: Micros) {
+        if self.paused || self.ticked_at == 0 {
+            return;
+        }
+        let ahead = timestamp.wrapping_sub(self.position()) as i32;
+        let until_played = i64::from(ahead) * SECOND as i64 / i64::from(self.clock_rate_hz);
+        let next_tick = (self.ticked_at + TICK) as i64 - now as i64;
+        // A packet is needed at the tick in whose 20 ms it begins.
+        let ticks = until_played.div_euclid(TICK as i64) * TICK as i64;
+        self.earliness.note(next_tick + ticks, now);
+    }
+
+    // ------------------------------------------------------------ sound out
+
+    /// The next 20 ms into `to`; it has as many samples as they have at the rate that is told.
+    pub fn tick(&mut self, now: Micros, to: &mut [i16; LONGEST]) -> Tick {
+        if self.ticked_at != 0 && now > self.ticked_at + STOOD_STILL && self.playing {
+            self.skip_to_newest();
+        }
+        self.ticked_at = now;
+        if !self.playing && !self.begins(now) {
+            let frame = self.rate.samples(TICK);
+            to.iter_mut().take(frame).for_each(|sample| *sample = 0);
+            return Tick { rate: self.rate, sounds: false };
+        }
+        self.bound_delay();
+        let sounds = self.fill();
+        self.adjust(now);
+        let frame = self.rate.samples(TICK);
+        let played = self.ready.len().min(frame);
+        for (to, sample) in
+            to.iter_mut().take(frame).zip(self.ready.drain(..played).chain(std::iter::repeat(0)))
+        {
+            *to = sample;
+        }
+        self.played += frame as u64;
+        Tick { rate: self.rate, sounds }
+    }
+
+    /// Whether the first packet has waited long enough.
+    fn begins(&mut self, now: Micros) -> bool {
+        let Some((first, first_at)) = self.slot(self.next).zip(self.first_at) else { return false };
+        let timestamp = first.timestamp;
+        if now >= first_at + self.first_wait + self.needed_before(first) {
+            self.playing = true;
+            self.end = timestamp;
+            self.first_at = None;
+            self.made_up = 0;
+            self.paused = false;
+        }
+        self.playing
+    }
+
+    /// How much earlier than it begins the packet after this one is needed, because ticks do not fall between them.
+    fn needed_before(&self, first: &Slot) -> Micros {
+        let voice = self.voices.iter().find(|(known, _)| *known == first.payload_type);
+        let Some((_, Voice::Codec(decoder, _))) = voice else { return 0 };
+        let samples = decoder.samples(&first.payload).unwrap_or(0) as u64;
+        (TICK - samples * SECOND / u64::from(decoder.rate().hz()) % TICK) % TICK
+    }
+
+    fn slot(&self, sequence: u16) -> Option<&Slot> {
+        let slot = self.slots.get(usize::from(sequence) % PACKETS)?;
+        (slot.taken && slot.sequence == sequence).then_some(slot)
+    }
+
+    /// Decode until there are 20 ms; whether there is anything to be heard.
+    fn fill(&mut self) -> bool {
+        let mut guard = PACKETS;
+        while self.ready.len() < self.rate.samples(TICK) && guard > 0 {
+            guard -= 1;
+            if self.slot(self.next).is_some() {
+                self.take_next();
+            } else if let Some(later) = self.next_there() {
+                self.bridge(later);
+            } else {
+                return self.make_up();
+            }
+        }
+        true
+    }
+
+    /// The next packet that is there after one that is not.
+    fn next_there(&self) -> Option<u16> {
+        let ahead = self.newest.wrapping_sub(self.next);
+        if usize::from(ahead) >= PACKETS {
+            return None;
+        }
+        (1..=ahead).map(|step| self.next.wrapping_add(step)).find(|sequence| self.slot(*sequence).is_some())
+    }
+
+    /// Decode the packet whose turn it is, or what of the time before it is empty.
+    fn take_next(&mut self) {
+        let Some(slot) = self.slots.get_mut(usize::from(self.next) % PACKETS) else { return };
+        let voice = self.voices.iter_mut().find(|(known, _)| *known == slot.payload_type);
+        let Some((_, Voice::Codec(decoder, clock_rate_hz))) = voice else {
+            slot.taken = false;
+            self.next = self.next.wrapping_add(1);
+            self.paused = true;
+            return;
+        };
+        let rate = decoder.rate();
+        if (rate, *clock_rate_hz) != (self.rate, self.clock_rate_hz) {
+            convert(&mut self.ready, self.rate, rate);
+            self.rate = rate;
+            self.clock_rate_hz = *clock_rate_hz;
+            self.end = slot.timestamp;
+        }
+        let gap = slot.timestamp.wrapping_sub(self.end) as i32;
+        let samples_of =
+            |ticks: i32| (i64::from(ticks) * i64::from(rate.hz()) / i64::from(*clock_rate_hz)) as usize;
+        if gap > 0 {
+            // The speaker paused: what was made up while nobody knew is part of the pause.
+            let silence = samples_of(gap).saturating_sub(self.made_up);
+            let now = silence.min(rate.samples(TICK));
+            self.ready.resize(self.ready.len() + now, 0);
+            let left = silence - now;
+            self.made_up = 0;
+            let left_ticks = (left as u64 * u64::from(*clock_rate_hz) / u64::from(rate.hz())) as u32;
+            self.end = slot.timestamp.wrapping_sub(left_ticks);
+            if left > 0 {
+                return;
+            }
+        }
+        slot.taken = false;
+        self.next = self.next.wrapping_add(1);
+        self.paused = false;
+        let waited = std::mem::take(&mut self.made_up) as u64 * SECOND / u64::from(rate.hz());
+        self.first_wait = (self.first_wait + waited).min(LONGEST_FIRST_WAIT);
+        if gap < 0 && samples_of(gap.saturating_neg()) > 0 {
+            return;
+        }
+        let before = self.ready.len();
+        if decoder.decode(&slot.payload, &mut self.ready).is_err() {
+            self.ready.truncate(before);
+        }
+        self.last_length = self.ready.len() - before;
+        let ticks = self.last_length as u64 * u64::from(*clock_rate_hz) / u64::from(rate.hz());
+        self.end = slot.timestamp.wrapping_add(ticks as u32);
+    }
+
+    /// Make sound for lost packets up to the one that is there, 20 ms at a time.
+    fn bridge(&mut self, later: u16) {
+        let Some((timestamp, payload_type)) =
+            self.slot(later).map(|slot| (slot.timestamp, slot.payload_type))
+        else {
+            return;
+        };
+        let gap = timestamp.wrapping_sub(self.end) as i32;
+        let lost = i64::from(gap) * i64::from(self.rate.hz()) / i64::from(self.clock_rate_hz);
+        let missing = usize::try_from(lost).unwrap_or(0).saturating_sub(self.made_up);
+        let frame = self.rate.samples(TICK);
+        if missing == 0 || self.paused || missing > 50 * frame {
+            self.next = later;
+            if !self.paused && missing == 0 {
+                self.end = timestamp;
+                self.made_up = 0;
+            }
+            return;
+        }
+        let now = missing.min(frame);
+        let place = usize::from(later) % PACKETS;
+        let copy = self.slots.get(place).filter(|_| now == missing).map(|slot| &*slot.payload);
+        let decoder = self.voices.iter_mut().find_map(|(known, voice)| match voice {
+            Voice::Codec(decoder, _) if *known == payload_type && decoder.rate() == self.rate => {
+                Some(decoder)
+            }
+            _ => None,
+        });
+        let wanted = self.ready.len() + now;
+        if let Some(decoder) = decoder {
+            decoder.conceal(now, copy, &mut self.ready);
+        }
+        self.ready.resize(wanted, 0);
+        self.concealed += now as u64;
+        let ticks = (now + self.made_up) as u64 * u64::from(self.clock_rate_hz) / u64::from(self.rate.hz());
+        self.end = self.end.wrapping_add(ticks as u32);
+        self.made_up = 0;
+        if now == missing {
+            self.next = later;
+            self.end = timestamp;
+        }
+    }
+
+    /// Nothing is there: go on in the manner of what was heard, and end when it lasts.
+    fn make_up(&mut self) -> bool {
+        let missing = self.rate.samples(TICK).saturating_sub(self.ready.len());
+        let stopped = self.rate.samples(STOPPED);
+        if self.paused || self.made_up >= stopped {
+            let rest = !self.ready.is_empty();
+            let rested = std::mem::take(&mut self.ready);
+            self.stop();
+            self.ready = rested;
+            return rest;
+        }
+        let rate = self.rate;
+        let decoder = self.voices.iter_mut().find_map(|(_, voice)| match voice {
+            Voice::Codec(decoder, _) if decoder.rate() == rate => Some(decoder),
+            _ => None,
+        });
+        let wanted = self.ready.len() + missing;
+        if let Some(decoder) = decoder {
+            decoder.conceal(missing, None, &mut self.ready);
+        }
+        self.ready.resize(wanted, 0);
+        self.made_up += missing;
+        self.concealed += missing as u64;
+        self.earliness.shift(TICK as i64);
+        true
+    }
+
+    // ------------------------------------------------------------ delay
+
+    /// Leave out or repeat a period of the voice when sound comes too early or almost too late.
+    fn adjust(&mut self, now: Micros) {
+        if now < self.rest_until || self.made_up > 0 || self.paused {
+            return;
+        }
+        let (least, lately) = (self.earliness.least(), self.earliness.least_lately());
+        let frame = self.rate.samples(TICK);
+        if least != UNKNOWN && least > AMPLE {
+            if self.ready.len() < frame + *pitch::lags(self.rate).end() {
+                self.fetch_one_more();
+            }
+            self.leave_out(now, if least > FAR_TOO_AMPLE { TICK } else { 5 * TICK });
+        } else if least != UNKNOWN
+            && least > 2 * SCARCE
+            && self.ready.len() > frame + self.rate.samples(MOST_BEGUN)
+        {
+            self.leave_out(now, 5 * TICK);
+        } else if lately < SCARCE && self.ready.len() >= frame {
+            let before = self.ready.len() / frame;
+            let more = stretch::repeat(&mut self.ready, self.rate, ALIKE);
+            self.moved(before, now, if more > 0 { 3 * TICK } else { 0 });
+        }
+    }
+
+    /// Samples that will be left in hand at the next tick only because packets begin between ticks.
+    fn begun(&self) -> usize {
+        let frame = self.rate.samples(TICK);
+        let unit = if self.last_length.is_multiple_of(frame) { frame } else { frame / 2 };
+        self.ready.len() % unit.max(1)
+    }
+
+    fn leave_out(&mut self, now: Micros, rest: Micros) {
+        let frame = self.rate.samples(TICK);
+        let before = self.ready.len() / frame;
+        let out = stretch::leave_out(&mut self.ready, self.rate, frame, ALIKE);
+        let shorter = out as u64 * SECOND / u64::from(self.rate.hz());
+        self.first_wait = self.first_wait.saturating_sub(shorter).max(FIRST_WAIT);
+        self.moved(before, now, if out > 0 { rest } else { 0 });
+    }
+
+    /// There were `before` whole ticks of sound and now there may be one less or more: packets are as much earlier.
+    fn moved(&mut self, before: usize, now: Micros, rest: Micros) {
+        let more = (self.ready.len() / self.rate.samples(TICK)) as i64 - before as i64;
+        self.earliness.shift(more * TICK as i64);
+        self.rest_until = now + rest;
+    }
+
+    fn fetch_one_more(&mut self) {
+        let follows = self.slot(self.next).is_some_and(|slot| slot.timestamp == self.end);
+        if follows && !self.paused {
+            self.take_next();
+        }
+    }
+
+    /// Sound that waits too long is thrown away, so that the delay is bounded whatever happens.
+    fn bound_delay(&mut self) {
+        if self.waiting() > MOST_WAITING {
+            self.skip_to_newest();
+        }
+    }
+
+    /// How much sound waits to be played.
+    pub fn waiting(&self) -> Micros {
+        let ready = self.ready.len() as u64 * SECOND / u64::from(self.rate.hz());
+        let Some(newest) = self.slot(self.newest).filter(|_| self.playing) else { return ready };
+        let ticks = newest.timestamp.wrapping_sub(self.end) as i32;
+        ready + u64::try_from(ticks).unwrap_or(0) * SECOND / u64::from(self.clock_rate_hz)
+    }
+
+    /// Go on with the packet that came last.
+    fn skip_to_newest(&mut self) {
+        while self.next != self.newest {
+            if let Some(slot) = self.slots.get_mut(usize::from(self.next) % PACKETS) {
+                slot.taken &= slot.sequence != self.next;
+            }
+            self.next = self.next.wrapping_add(1);
+        }
+        self.ready.clear();
+        self.made_up = 0;
+        self.earliness = Earliness::new();
+        if let Some(timestamp) = self.slot(self.next).map(|slot| slot.timestamp) {
+            self.end = timestamp;
+        }
+    }
+
+    // ------------------------------------------------------------ leaving
+
+    /// The timestamp of the next sample to be played.
+    pub fn position(&self) -> u32 {
+        let ready = self.ready.len() as u64 * u64::from(self.clock_rate_hz) / u64::from(self.rate.hz());
+        self.end.wrapping_sub(ready as u32)
+    }
+
+    pub fn is_playing(&self) -> bool {
+        self.playing
+    }
+
+    /// Whether everything that was decoded has been played, so that the next packet can go out as it is.
+    pub fn is_between_packets(&self) -> bool {
+        !self.playing || self.ready.is_empty() && self.made_up == 0
+    }
+
+    /// The packets that wait, in order: (sequence, timestamp, payload type, payload).
+    pub fn unplayed(&self) -> impl Iterator<Item = (u16, u32, u8, &[u8])> {
+        let waiting = self.playing || self.first_at.is_some();
+        let ahead = if waiting { self.newest.wrapping_sub(self.next).wrapping_add(1) } else { 0 };
+        let count = if usize::from(ahead) <= PACKETS { ahead } else { 0 };
+        (0..count)
+            .filter_map(|step| self.slot(self.next.wrapping_add(step)))
+            .map(|slot| (slot.sequence, slot.timestamp, slot.payload_type, &*slot.payload))
+    }
+}
+
+/// Turn the few samples that are left at one rate into as long a time of another.
+fn convert(ready: &mut Vec<i16>, from: Rate, to: Rate) {
+    if from == to || ready.is_empty() {
+        return;
+    }
+    let count = ready.len() * to.hz() as usize / from.hz() as usize;
+    let turned = |n: usize| ready.get(n * from.hz() as usize / to.hz() as usize).copied().unwrap_or(0);
+    *ready = (0..count).map(turned).collect();
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::codec::Codec;
+    use crate::random::Random;
+    use crate::rtp::Header;
+    use proptest::prelude::*;
+
+    fn packet(sequence: u16, timestamp: u32, payload_type: u8) -> Packet {
+        let mut data = [0; 12];
+        Header { marker: false, payload_type, sequence, timestamp, ssrc: 1 }.write(&mut data);
+        Packet::parse(&data).unwrap()
+    }
+
+    /// L16 at 8 kHz as payload type 96, so that every sample can be looked at; 13 is comfort noise.
+    fn playout() -> Playout {
+        let mut playout = Playout::new();
+        let decoder = Codec::L16(Rate::Narrow).decoder().unwrap();
+        playout.set_voices(vec![(96, Voice::Codec(decoder, 8000)), (13, Voice::Pause)]);
+        playout
+    }
+
+    struct Line {
+        playout: Playout,
+        heard: Vec<i16>,
+        /// Packets under way: when each comes, its number.
+        arrivals: Vec<(Micros, u32)>,
+        samples: u32,
+        sound: fn(u32) -> i16,
+        ticks: u64,
+    }
+
+    const START: Micros = 1_000_000;
+
+    fn ramp(n: u32) -> i16 {
+        (n % 30_000) as i16 + 1
+    }
+
+    fn tone(n: u32) -> i16 {
+        (8000.0 * (f64::from(n) * std::f64::consts::TAU / 40.0).sin()) as i16
+    }
+
+    impl Line {
+        /// `late` gives each packet's time on the way, or None where it is lost.
+        fn new(
+            packets: u32,
+            ptime: Micros,
+            sound: fn(u32) -> i16,
+            mut late: impl FnMut(u32) -> Option<Micros>,
+        ) -> Self {
+            let sent = |n: u32| START + u64::from(n) * ptime;
+            let arrivals = (0..packets).filter_map(|n| Some((sent(n) + late(n)?, n)));
+            let mut arrivals: Vec<_> = arrivals.collect();
+            arrivals.sort_unstable();
+            arrivals.reverse();
+            let samples = Rate::Narrow.samples(ptime) as u32;
+            Self { playout: playout(), heard: Vec::new(), arrivals, samples, sound, ticks: 0 }
+        }
+
+        /// One tick, our clock being faster than the speaker's by `ppm`.
+        fn tick(&mut self, ppm: i64) -> Tick {
+            let real = self.ticks * TICK;
+            let now = START + 7000 + (real as i64 - real as i64 * ppm / 1_000_000) as u64;
+            self.ticks += 1;
+            while let Some((at, n)) = self.arrivals.last().copied().filter(|(at, _)| *at <= now) {
+                self.arrivals.pop();
+                let first = n * self.samples;
+                let payload: Vec<u8> =
+                    (first..first + self.samples).flat_map(|n| (self.sound)(n).to_be_bytes()).collect();
+                self.playout.put(&packet(65_000u16.wrapping_add(n as u16), first, 96), &payload, at);
+            }
+            let mut to = [0; LONGEST];
+            let tick = self.playout.tick(now, &mut to);
+            self.heard.extend_from_slice(&to[..160]);
+            tick
+        }
+
+        fn run(mut self, ticks: u64) -> Self {
+            (0..ticks).for_each(|_| {
+                self.tick(0);
+            });
+            self
+        }
+    }
+
+    fn all_once(heard: &[i16]) {
+        let start = heard.iter().position(|sample| *sample != 0).unwrap();
+        assert!(start <= 640, "{start}");
+        let wrong = heard[start..].iter().enumerate().find(|(n, sample)| ramp(*n as u32) != **sample);
+        assert_eq!(wrong, None);
+    }
+
+    #[test]
+    fn without_jitter_every_sample_comes_out_once() {
+        for ptime_ms in [10, 20, 30, 40, 60] {
+            let packets = (4000 / ptime_ms) as u32;
+            let line = Line::new(packets, ptime_ms * MILLISECOND, ramp, |_| Some(0)).run(190);
+            all_once(&line.heard);
+            assert_eq!(line.playout.concealed, 0);
+        }
+    }
+
+    #[test]
+    fn order_and_doubles_do_not_matter() {
+        // Pairs come swapped, within the time that the buffer waits.
+        let line = Line::new(200, TICK, ramp, |n| Some(if n % 2 == 1 { 0 } else { 21_000 })).run(190);
+        let heard = &line.heard[1600..];
+        let first = heard[0] as u32;
+        assert!(heard.iter().enumerate().all(|(n, sample)| ramp(first - 1 + n as u32) == *sample));
+    }
+
+    #[test]
+    fn the_delay_grows_to_what_jitter_needs_and_shrinks_again() {
+        let mut random = Random::new(5);
+        let jitter = move |n: u32| Some(if n < 1000 { (random.next() % 80_000) as Micros } else { 0 });
+        let mut line = Line::new(2500, TICK, tone, jitter);
+        line = line.run(200);
+        let before = line.playout.concealed;
+        line = line.run(750);
+        let concealed = (line.playout.concealed - before) as f64 / (750.0 * 160.0);
+        assert!(concealed < 0.02, "{concealed}");
+        assert!(line.playout.waiting() < 120_000, "{}", line.playout.waiting());
+        line = line.run(1200);
+        let delay = line.playout.waiting();
+        assert!(delay <= 20_000, "{delay}");
+    }
+
+    #[test]
+    fn loss_is_concealed_and_costs_no_time() {
+        let mut random = Random::new(9);
+        let line = Line::new(1000, TICK, tone, move |_| (random.next() % 20 != 0).then_some(0)).run(990);
+        let share = line.playout.concealed as f64 / line.playout.played as f64;
+        assert!((0.03..0.07).contains(&share), "{share}");
+        assert!(line.playout.waiting() <= TICK);
+        let silent =
+            line.heard[800..].chunks(40).filter(|part| part.iter().all(|sample| *sample == 0)).count();
+        assert_eq!(silent, 0);
+    }
+
+    #[test]
+    fn clocks_that_drift_apart_are_followed_for_an_hour() {
+        for ppm in [-500, 500] {
+            let mut line = Line::new(181_000, TICK, tone, |_| Some(0));
+            line.heard.reserve(160);
+            let mut most = 0;
+            for _ in 0..180_000 {
+                line.tick(ppm);
+                line.heard.clear();
+                most = most.max(line.playout.waiting());
+            }
+            let concealed = line.playout.concealed as f64 / line.playout.played as f64;
+            assert!(most <= 50_000, "{ppm}: {most}");
+            assert!(concealed < 0.0005, "{ppm}: {concealed}");
+            assert!(line.playout.late < 10);
+        }
+    }
+
+    #[test]
+    fn a_pause_of_the_speaker_is_silence_and_no_loss() {
+        let mut line = Line::new(500, TICK, tone, |n| (!(100..300).contains(&n)).then_some(0)).run(100);
+        let noise = packet(65_000u16.wrapping_add(100), 16_000, 13);
+        line.playout.put(&noise, &[60], START + 2_000_000);
+        line = line.run(202);
+        let quiet = &line.heard[130 * 160..295 * 160];
+        assert!(quiet.iter().all(|sample| *sample == 0));
+        assert!(line.playout.concealed <= 160);
+        line = line.run(100);
+        assert!(line.heard[310 * 160..].iter().any(|sample| *sample > 7000));
+    }
+
+    #[test]
+    fn after_the_machine_stood_still_the_newest_sound_is_played() {
+        let mut line = Line::new(500, TICK, ramp, |_| Some(0)).run(50);
+        line.ticks += 100;
+        line.tick(0);
+        let heard = line.heard.len();
+        line = line.run(20);
+        let now = (line.ticks * 160) as i32;
+        let last = i32::from(*line.heard.last().unwrap());
+        assert!(line.heard[heard..].iter().any(|sample| *sample != 0));
+        assert!((now % 30_000 - last).abs() < 800, "{now} {last}");
+    }
+
+    proptest! {
+        #[test]
+        fn no_packets_break_it(
+            packets in proptest::collection::vec((any::<u16>(), any::<u32>(), 90u8..100, 0usize..2000, 0u64..60_000), 0..150)
+        ) {
+            let mut playout = playout();
+            let (mut now, mut to) = (START, [0; LONGEST]);
+            for (sequence, timestamp, payload_type, length, pause) in packets {
+                now += pause;
+                playout.put(&packet(sequence, timestamp, payload_type), &vec![1; length], now);
+                playout.tick(now, &mut to);
+                prop_assert!(playout.ready.len() < 20_000);
+            }
+        }
+    }
+}

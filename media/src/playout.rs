@@ -469,10 +469,7 @@ impl Playout {
                 self.fetch_one_more();
             }
             self.leave_out(now, if least > FAR_TOO_AMPLE { TICK } else { 5 * TICK });
-        } else if least != UNKNOWN
-            && least > 2 * SCARCE
-            && self.ready.len() > frame + self.rate.samples(MOST_BEGUN)
-        {
+        } else if least != UNKNOWN && least > 2 * SCARCE && self.begun() > self.rate.samples(MOST_BEGUN) {
             self.leave_out(now, 5 * TICK);
         } else if lately < SCARCE && self.ready.len() >= frame {
             let before = self.ready.len() / frame;

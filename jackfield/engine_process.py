@@ -252,6 +252,8 @@ class Process:
                 # After a PortFailed the commands that were under way meet a port that is gone.
                 log.debug("media refused a command", tag=event.tag, why=event.why)
             else:
+                if isinstance(event, media.Played) and event.fault:
+                    log.warning("a sound file cannot be played", why=event.fault)
                 self._feed(event)
 
     def _media_link(self, welcome: media.Welcome | None) -> None:

@@ -1,4 +1,4 @@
-"""What the engine and the media process say to each other, version 1.
+"""What the engine and the media process say to each other, version 2.
 
 Frames on a Unix stream socket: a u32 length (big endian), then one msgpack array of messages. Each
 message is an array whose first element is its tag below. Commands are never answered one by one: a port
@@ -12,7 +12,7 @@ from typing import NewType
 
 import msgspec
 
-VERSION = 1
+VERSION = 2
 
 PortId = NewType("PortId", int)
 """u32: one place that can hear and be heard: an RTP stream pair, later a player or a recorder."""
@@ -72,13 +72,16 @@ class Negotiated(msgspec.Struct, frozen=True, array_like=True, tag=3):
 
 
 class Hear(msgspec.Struct, frozen=True, array_like=True, tag=4, gc=False):
-    """Draw the edge: `listener` hears `speaker`. A port may hear itself (echo). Twice changes nothing.
+    """Draw the edge: `listener` hears `speaker`, `gain_db` louder. A port may hear itself (echo).
 
-    A listener with several edges hears the newest one whose speaker sends.
+    Drawn again it changes how loud the speaker is, and nothing else. A listener with several edges hears
+    all of them, mixed in its own codec; with one whose codec it accepts, its packets as they come. Where
+    media cannot speak the listener's codec, the newest speaker that sends is heard.
     """
 
     listener: int
     speaker: int
+    gain_db: float = 0.0
 
 
 class Unhear(msgspec.Struct, frozen=True, array_like=True, tag=5, gc=False):
@@ -94,16 +97,48 @@ class ClosePort(msgspec.Struct, frozen=True, array_like=True, tag=6, gc=False):
     port: int
 
 
-class OpenTone(msgspec.Struct, frozen=True, array_like=True, tag=7):
-    """A port that only speaks: a sine of `frequency_hz` at `level_dbov` (0: it just reaches full scale).
-
-    Heard by ports that accept PCMU or PCMA at 8 kHz, in frames of 20 ms.
-    """
+class OpenPlayer(msgspec.Struct, frozen=True, array_like=True, tag=7, gc=False):
+    """A port that only speaks, once it is told what: `Play`."""
 
     port: int
     call: int
-    frequency_hz: float
+
+
+class PlayTone(msgspec.Struct, frozen=True, array_like=True, tag=1):
+    """Sines at once, each at `level_dbov` (0: it just reaches full scale); none of them is silence."""
+
+    frequencies_hz: tuple[float, ...]
     level_dbov: float
+    duration_ms: int = 0
+    """0: without end"""
+
+
+class PlayFile(msgspec.Struct, frozen=True, array_like=True, tag=2):
+    """WAV (PCM of 8 or 16 bits, A-law, mu-law; any rate) or Ogg/Opus, from `start_ms` on."""
+
+    path: str
+    start_ms: int = 0
+
+
+class Play(msgspec.Struct, frozen=True, array_like=True, tag=12):
+    """Play these clips one after the other without a gap, `times` times (0: for ever); ends in `Played`.
+
+    What the player was at ends. `ended_by`: a digit among these from a port that hears the player stops it.
+    """
+
+    port: int
+    play: int
+    clips: tuple[PlayTone | PlayFile, ...]
+    times: int = 1
+    ended_by: str = ""
+
+
+class ControlPlayer(msgspec.Struct, frozen=True, array_like=True, tag=13):
+    """`action`: "stop", "pause", "resume", or "seek" to `position_ms` after the beginning of the list."""
+
+    port: int
+    action: str
+    position_ms: int = 0
 
 
 class KeepMemo(msgspec.Struct, frozen=True, array_like=True, tag=8):
@@ -198,6 +233,10 @@ class Report(msgspec.Struct, frozen=True, array_like=True, tag=106):
     """dropped: foreign, malformed, or of a codec that a listener does not accept"""
     codec: str
     clock_s: float
+    delay_ms: float = 0.0
+    """how long sound waits in the jitter buffer, where the stream is decoded"""
+    concealed_ms: float = 0.0
+    """sound that was made up for what was lost or late, there"""
 
 
 class Memos(msgspec.Struct, frozen=True, array_like=True, tag=107):
@@ -214,6 +253,18 @@ class Refused(msgspec.Struct, frozen=True, array_like=True, tag=108):
     why: str
 
 
+class Played(msgspec.Struct, frozen=True, array_like=True, tag=109):
+    """What `Play` asked for has ended, `position_ms` after its beginning."""
+
+    port: int
+    play: int
+    why: str
+    """"done", "stopped" (told to, or replaced), "digit", or "failed": `fault` says which file and why"""
+    position_ms: int
+    fault: str
+    clock_s: float
+
+
 Command = (
     Hello
     | OpenPort
@@ -221,10 +272,12 @@ Command = (
     | Hear
     | Unhear
     | ClosePort
-    | OpenTone
+    | OpenPlayer
+    | Play
+    | ControlPlayer
     | KeepMemo
     | DropMemo
     | AskMemos
     | AskReport
 )
-Event = Welcome | PortFailed | Started | Digit | Silent | Report | Memos | Refused
+Event = Welcome | PortFailed | Started | Digit | Silent | Report | Memos | Refused | Played

@@ -183,6 +183,35 @@ class Done(msgspec.Struct, frozen=True):
 Outcome = Done
 
 
+class Tone(msgspec.Struct, frozen=True):
+    """Sines at once, each at `level_dbov` (0: it just reaches full scale); none of them is silence."""
+
+    frequencies_hz: tuple[float, ...]
+    level_dbov: float = -16.0
+    duration_ms: int = 0
+    """0: without end"""
+
+
+class Recorded(msgspec.Struct, frozen=True):
+    """A sound file (WAV or Ogg/Opus), from `start_ms` on."""
+
+    path: str
+    start_ms: int = 0
+
+
+Clip = Tone | Recorded
+
+
+class PlayEnd(enum.Enum):
+    """Why playing came to its end."""
+
+    DONE = "done"
+    STOPPED = "stopped"
+    DIGIT = "digit"
+    FAILED = "failed"
+    """a file that cannot be played: the log says which one and why"""
+
+
 class CallControl(Protocol):
     """The wheel of one call, held by one application at a time."""
 
@@ -201,8 +230,14 @@ class CallControl(Protocol):
     def echo(self) -> AbstractContextManager[None]:
         """While in this block the caller hears itself."""
 
-    def tone(self, frequency_hz: float, level_dbov: float) -> AbstractContextManager[None]:
-        """While in this block the caller hears a sine."""
+    def playing(self, *clips: Clip, times: int = 0) -> AbstractContextManager[None]:
+        """While in this block the caller hears the clips one after the other, `times` times (0: for ever)."""
+
+    def play(self, *clips: Clip, ended_by: str = "") -> Awaitable[PlayEnd]:
+        """Play the clips to the caller and wait for their end, or for a digit among `ended_by`.
+
+        What else is played ends. Raises CallerLeft.
+        """
 
 
 class CallApp(Protocol):

@@ -9,12 +9,12 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, assert_never
 
 import msgspec
 
 from media import messages as media
-from pbx.api import CallApp, CallerLeft, CallId, EndCause
+from pbx.api import CallApp, CallerLeft, CallId, Clip, EndCause, PlayEnd, Recorded, Tone
 from pbx.board import AppNews
 from pbx.leg import Leg, LegState
 from pbx.sound import LegSound, NoPortsLeft, narrowed
@@ -41,12 +41,17 @@ class AppEcho(msgspec.Struct, frozen=True, gc=False):
     on: bool
 
 
-class AppTone(msgspec.Struct, frozen=True, gc=False):
-    """Let the caller hear a sine; `frequency_hz` 0 ends it."""
+class AppPlay(msgspec.Struct, frozen=True):
+    """Let the caller hear these clips, and nothing that was played before; none of them ends it.
+
+    `AppNews(played=play, end=...)` follows.
+    """
 
     call: CallId
-    frequency_hz: float
-    level_dbov: float
+    play: int
+    clips: tuple[Clip, ...] = ()
+    times: int = 1
+    ended_by: str = ""
 
 
 class AppDone(msgspec.Struct, frozen=True, gc=False):
@@ -55,7 +60,7 @@ class AppDone(msgspec.Struct, frozen=True, gc=False):
     call: CallId
 
 
-AppCommand = AppAnswer | AppEcho | AppTone | AppDone
+AppCommand = AppAnswer | AppEcho | AppPlay | AppDone
 
 
 class LiveCall:
@@ -68,6 +73,8 @@ class LiveCall:
         loop = asyncio.get_running_loop()
         self._ready: asyncio.Future[None] = loop.create_future()
         self._over: asyncio.Future[None] = loop.create_future()
+        self._played: asyncio.Future[PlayEnd] = loop.create_future()
+        self._play = 0
 
     async def answer(self) -> None:
         self._wish(AppAnswer(self.id))
@@ -88,17 +95,42 @@ class LiveCall:
             self._wish(AppEcho(self.id, on=False))
 
     @contextmanager
-    def tone(self, frequency_hz: float, level_dbov: float) -> Iterator[None]:
-        self._wish(AppTone(self.id, frequency_hz, level_dbov))
+    def playing(self, *clips: Clip, times: int = 0) -> Iterator[None]:
+        play = self._begin_play(clips, times, "")
         try:
             yield
         finally:
-            self._wish(AppTone(self.id, 0.0, 0.0))
+            if play == self._play:
+                self._begin_play((), 1, "")
+
+    async def play(self, *clips: Clip, ended_by: str = "") -> PlayEnd:
+        if not clips:
+            return PlayEnd.DONE
+        play = self._begin_play(clips, 1, ended_by)
+        played = self._played
+        try:
+            await asyncio.wait((played, self._over), return_when=asyncio.FIRST_COMPLETED)
+        finally:
+            if not played.done() and play == self._play:
+                self._begin_play((), 1, "")
+        if self._over.done():
+            raise CallerLeft
+        return played.result()
+
+    def _begin_play(self, clips: tuple[Clip, ...], times: int, ended_by: str) -> int:
+        self._play += 1
+        if not self._played.done():
+            self._played.set_result(PlayEnd.STOPPED)
+        self._played = asyncio.get_running_loop().create_future()
+        self._wish(AppPlay(self.id, self._play, clips, times, ended_by))
+        return self._play
 
     def tell(self, news: AppNews) -> None:
         """From the call layer: what the application waits for has happened."""
         if news.ready and not self._ready.done():
             self._ready.set_result(None)
+        if news.end is not None and news.played == self._play and not self._played.done():
+            self._played.set_result(news.end)
         if news.over and not self._over.done():
             self._over.set_result(None)
 
@@ -127,8 +159,8 @@ def obey(call: Call, board: Board, command: AppCommand, now: float) -> None:
         case AppEcho(on=on):
             echo = {(port, port) for port in caller.sound.ports if port} if on else set()
             call.redraw_edges(board, echo)
-        case AppTone(frequency_hz=frequency_hz, level_dbov=level_dbov):
-            _tone(call, board, caller, frequency_hz, level_dbov)
+        case AppPlay():
+            _play(call, board, caller, command)
         case AppDone():
             call.hang_up_all(board, EndCause.CALLEE_HUNG_UP, now)
 
@@ -161,10 +193,31 @@ def acceptable(board: Board, sound: LegSound, offer: Sdp) -> Sdp:
     return Sdp(offer.origin, streams)
 
 
-def _tone(call: Call, board: Board, caller: Leg, frequency_hz: float, level_dbov: float) -> None:
-    call.close_tone(board)
-    if not frequency_hz:
+def _play(call: Call, board: Board, caller: Leg, command: AppPlay) -> None:
+    if not command.clips:
+        call.close_player(board)
         return
-    tone = call.tone = media.OpenTone(board.new_port_id(call.id), call.id, frequency_hz, level_dbov)
-    board.send(tone)
-    call.redraw_edges(board, {(port, tone.port) for port in caller.sound.ports if port})
+    clips = tuple(_clip(clip) for clip in command.clips)
+    if call.player is None:
+        call.player = media.OpenPlayer(board.new_port_id(call.id), call.id)
+        board.send(call.player)
+        call.redraw_edges(board, {(port, call.player.port) for port in caller.sound.ports if port})
+    call.playing = media.Play(call.player.port, command.play, clips, command.times, command.ended_by)
+    board.send(call.playing)
+
+
+def _clip(clip: Clip) -> media.PlayTone | media.PlayFile:
+    match clip:
+        case Tone(frequencies_hz=frequencies_hz, level_dbov=level_dbov, duration_ms=duration_ms):
+            return media.PlayTone(frequencies_hz, level_dbov, duration_ms)
+        case Recorded(path=path, start_ms=start_ms):
+            return media.PlayFile(path, start_ms)
+        case _:
+            assert_never(clip)
+
+
+def played(call: Call, board: Board, event: media.Played) -> None:
+    """Media has come to the end of what the application plays."""
+    if call.playing is not None and call.playing.play == event.play:
+        call.playing = None
+    board.send(AppNews(call.id, played=event.play, end=PlayEnd(event.why)))

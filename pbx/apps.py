@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from pbx.api import CallApp, CallControl, Done, Outcome
+from pbx.api import CallApp, CallControl, Done, Outcome, Tone
 
 
 class EchoTest:
@@ -20,12 +20,11 @@ class EchoTest:
 class ToneTest:
     """A steady sine of 440 Hz, to measure level and gaps by ear or by machine."""
 
-    frequency_hz = 440.0
-    level_dbov = -16.0
+    tone = Tone((440.0,), level_dbov=-16.0)
 
     async def run(self, call: CallControl) -> Outcome:
         await call.answer()
-        with call.tone(self.frequency_hz, self.level_dbov):
+        with call.playing(self.tone):
             await call.ended()
         return Done()
 

@@ -10,7 +10,7 @@ import msgspec
 from conf.snapshot import Snapshot, TenantId
 from conf.values import Network
 from media import messages as media
-from pbx.api import CallEvent, CallId, LegId
+from pbx.api import CallEvent, CallId, LegId, PlayEnd
 from pbx.headers import Passing
 from pbx.ports import PortNumbers
 from sipcore import events as sip
@@ -39,11 +39,14 @@ class StartApp(msgspec.Struct, frozen=True, gc=False):
 
 
 class AppNews(msgspec.Struct, frozen=True, gc=False):
-    """Tell the application of this call what happened: its answer stands, or the caller has left."""
+    """Tell the application of this call that its answer stands, or what it plays is over, or all is."""
 
     call: CallId
     ready: bool = False
     over: bool = False
+    played: int = 0
+    """the number of what was played, which ended so:"""
+    end: PlayEnd | None = None
 
 
 class CallDue(msgspec.Struct, frozen=True, gc=False):

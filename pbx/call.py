@@ -61,12 +61,13 @@ class Call:
         "legs",
         "max_forwards",
         "notifies",
+        "player",
+        "playing",
         "relays",
         "reoffers",
         "ringing",
         "silent_at",
         "snapshot",
-        "tone",
         "transfer",
     )
 
@@ -89,7 +90,8 @@ class Call:
         self.app: str | None = None
         self.app_leg: LegId | None = None
         """who hears the application"""
-        self.tone: media.OpenTone | None = None
+        self.player: media.OpenPlayer | None = None
+        self.playing: media.Play | None = None
         self.has_memo = False
         self.ends_at: float | None = None
         self.armed_for: float | None = None
@@ -355,10 +357,10 @@ class Call:
             board.send(media.Hear(listener, speaker))
         self.edges = wanted
 
-    def close_tone(self, board: Board) -> None:
-        """End the tone that an application plays, if there is one."""
-        if self.tone is not None:
-            port, self.tone = self.tone.port, None
+    def close_player(self, board: Board) -> None:
+        """End what an application plays, if anything."""
+        if self.player is not None:
+            port, self.player, self.playing = self.player.port, None, None
             board.send(media.ClosePort(port))
             board.port_over(port)
             self.edges = {edge for edge in self.edges if port not in edge}
@@ -433,7 +435,7 @@ class Call:
             self.edges = {edge for edge in self.edges if ports.isdisjoint(edge)}
         leg.sound.close(board, now)
         if leg.id == self.app_leg:
-            self.close_tone(board)
+            self.close_player(board)
         board.leg_over(leg.id)
         if self.reoffers:
             reoffer.forget(self, board, leg)

@@ -15,7 +15,7 @@ from conf.snapshot import Snapshot, TenantId
 from media import messages as media
 from pbx import api, appcalls, memo, replacement, restart
 from pbx.api import CallEvent, CallId, CallObserver, EndCause, LegId
-from pbx.appcalls import AppAnswer, AppCommand, AppDone, AppEcho, AppTone
+from pbx.appcalls import AppAnswer, AppCommand, AppDone, AppEcho, AppPlay
 from pbx.board import (
     AppNews,
     Board,
@@ -124,9 +124,10 @@ class Switchboard:
             media.Digit: self._digit,
             media.Silent: self._silent,
             media.PortFailed: self._port_failed,
+            media.Played: self._played,
             AppAnswer: self._app_command,
             AppEcho: self._app_command,
-            AppTone: self._app_command,
+            AppPlay: self._app_command,
             AppDone: self._app_command,
             NewSnapshot: self._new_snapshot,
             MediaRestarted: self._media_restarted,
@@ -171,11 +172,11 @@ class Switchboard:
         return out
 
     def _call_of(self, what: Input) -> Call | None:
-        if isinstance(what, media.Digit | media.Silent | media.PortFailed):
+        if isinstance(what, media.Digit | media.Silent | media.PortFailed | media.Played):
             return self._calls.get(self._by_port.get(what.port, CallId(0)))
         if isinstance(what, sip.Replied):
             return self._calls.get(self._asked.get(what.request, CallId(0)))
-        if isinstance(what, AppAnswer | AppDone | AppEcho | AppTone | CallDue):
+        if isinstance(what, AppAnswer | AppDone | AppEcho | AppPlay | CallDue):
             return self._calls.get(what.call)
         return self._by_leg.get(getattr(what, "dialog", LegId(0)))
 
@@ -443,6 +444,11 @@ class Switchboard:
         if call is not None and event.ended:
             call.pressed(self, event, now)
 
+    def _played(self, event: media.Played, now: float) -> None:
+        call = self._calls.get(self._by_port.get(event.port, CallId(0)))
+        if call is not None:
+            appcalls.played(call, self, event)
+
     def _port_failed(self, event: media.PortFailed, now: float) -> None:
         call = self._calls.get(self._by_port.pop(event.port, CallId(0)))
         if call is not None:
@@ -460,8 +466,10 @@ class Switchboard:
         for call in self._calls.values():
             for leg in call.legs.values():
                 leg.sound.open_again(self)
-            if call.tone is not None:
-                self.send(call.tone)
+            if call.player is not None:
+                self.send(call.player)
+            if call.playing is not None:
+                self.send(call.playing)
             for listener, speaker in sorted(call.edges):
                 self.send(media.Hear(listener, speaker))
             self._changed[call.id] = call

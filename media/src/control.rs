@@ -152,11 +152,11 @@ impl Control {
                 let worker = self.open(port, call, Some(local))?;
                 steps.push(Step::Order { worker, command });
             }
-            Command::OpenTone { port, call, .. } => {
+            Command::OpenPlayer { port, call } => {
                 let worker = self.open(port, call, None)?;
                 steps.push(Step::Order { worker, command });
             }
-            Command::Hear { listener, speaker } => {
+            Command::Hear { listener, speaker, .. } => {
                 steps.extend(self.join(listener, speaker)?);
                 steps.push(Step::Order { worker: self.worker_of(listener)?, command });
             }
@@ -172,6 +172,9 @@ impl Control {
             Command::Negotiated(ref terms) => {
                 let worker = self.worker_of(terms.port)?;
                 steps.push(Step::Order { worker, command });
+            }
+            Command::Play { port, .. } | Command::ControlPlayer { port, .. } => {
+                steps.push(Step::Order { worker: self.worker_of(port)?, command });
             }
             Command::AskReport { port } => {
                 steps.push(Step::Order { worker: self.worker_of(port)?, command });
@@ -246,7 +249,7 @@ impl Control {
         }
     }
 
-    fn worker_of(&self, port: PortId) -> Result<usize, Refusal> {
+    pub fn worker_of(&self, port: PortId) -> Result<usize, Refusal> {
         let known = self.ports.get(&port).ok_or("no such port")?;
         self.groups.get(&known.group).map(|group| group.worker).ok_or("the port has no group")
     }

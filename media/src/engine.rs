@@ -13,10 +13,13 @@ use rustix::process::{Resource, Rlimit, getrlimit, setrlimit, umask};
 use crate::control::{Control, Step};
 use crate::io::{Bell, NOTHING, Poller, epoch, now, stop_signals};
 use crate::line::Line;
-use crate::messages::{Command, Event, PortId, write_frame};
+use crate::loader::Loader;
+use crate::messages::{Command, Event, PlayRequest, PortId, write_frame};
+use crate::player::Playlist;
 use crate::ports::{Port, Ports};
 use crate::random::Random;
 use crate::sockets::Sockets;
+use crate::sound::Fault;
 use crate::time::Micros;
 use crate::worker::{Task, Worker};
 
@@ -71,8 +74,16 @@ struct Engine {
     listener: UnixListener,
     events: Receiver<Vec<Event>>,
     events_bell: Arc<Bell>,
+    loading: SyncSender<ToLoad>,
+    loaded: Receiver<Loaded>,
     line: Option<Line>,
 }
+
+/// A list whose files are to be read, and for which player.
+type ToLoad = (PortId, PlayRequest);
+
+/// A list whose files were read: for which player, its number, what became of it.
+type Loaded = (PortId, u64, Result<Playlist, Fault>);
 
 /// Serve engines until SIGTERM. Blocks.
 pub fn serve(settings: &Settings) -> io::Result<()> {
@@ -119,8 +130,9 @@ impl Engine {
         let poller = Poller::new()?;
         poller.watch(&listener, LISTENER)?;
         poller.watch(&*events_bell, EVENTS)?;
+        let (loading, loaded) = start_loader(events_bell.clone())?;
         let control = Control::new(settings.first_rtp_port, settings.last_rtp_port, settings.workers);
-        Ok(Self { control, workers, poller, listener, events, events_bell, line: None })
+        Ok(Self { control, workers, poller, listener, events, events_bell, loading, loaded, line: None })
     }
 
     fn run(mut self, stop: &impl std::os::fd::AsFd) -> io::Result<()> {
@@ -136,6 +148,7 @@ impl Engine {
                     LISTENER => self.accept(),
                     EVENTS => {
                         self.collect_events();
+                        self.collect_loaded();
                         if self.workers.iter().any(|worker| worker.thread.is_finished()) {
                             return self.stop();
                         }
@@ -238,6 +251,9 @@ impl Engine {
                         Err(error) => self.failed_to_open(port, &error),
                     }
                 }
+                Step::Order { worker, command: Command::Play { port, request } } => {
+                    self.load(worker, port, *request);
+                }
                 Step::Order { worker, command } => self.order(worker, Task::Do(command)),
                 Step::Move { from, to, ports } => self.move_ports(from, to, ports),
                 Step::Tell(event) => self.tell(&event),
@@ -251,6 +267,25 @@ impl Engine {
         if ordered {
             self.ring();
         }
+    }
+
+    /// Have the files of a list read, which may take its time, by a thread that may wait for a disk.
+    fn load(&self, worker: usize, port: PortId, request: PlayRequest) {
+        let play = request.play;
+        self.order(worker, Task::Do(Command::Play { port, request: Box::new(request.clone()) }));
+        if self.loading.try_send((port, request)).is_err() {
+            let fault = Err("too many files wait to be read".to_owned());
+            self.order(worker, Task::Loaded { port, play, list: Box::new(fault) });
+        }
+    }
+
+    fn collect_loaded(&mut self) {
+        while let Ok((port, play, list)) = self.loaded.try_recv() {
+            if let Ok(worker) = self.control.worker_of(port) {
+                self.order(worker, Task::Loaded { port, play, list: Box::new(list) });
+            }
+        }
+        self.ring();
     }
 
     fn ring(&self) {
@@ -313,4 +348,21 @@ fn start_worker(
         worker.run()
     };
     Ok(WorkerHandle { tasks, bell, thread: thread.spawn(run)? })
+}
+
+/// The thread that reads files. It ends when nobody can ask it any more.
+fn start_loader(bell: Arc<Bell>) -> io::Result<(SyncSender<ToLoad>, Receiver<Loaded>)> {
+    let (loading, asked) = sync_channel::<ToLoad>(QUEUE);
+    let (answer, loaded) = sync_channel(QUEUE);
+    std::thread::Builder::new().name("loader".to_owned()).spawn(move || {
+        let mut loader = Loader::default();
+        for (port, request) in asked {
+            let list = loader.load(&request);
+            if answer.send((port, request.play, list)).is_err() {
+                return;
+            }
+            bell.ring();
+        }
+    })?;
+    Ok((loading, loaded))
 }

@@ -105,6 +105,11 @@ impl Incoming {
         self.source = Some(Source::new(packet, clock_rate_hz, now));
     }
 
+    /// The number of the run that is under way.
+    pub fn run(&self) -> u32 {
+        self.run
+    }
+
     pub fn ssrc(&self) -> Option<u32> {
         self.source.as_ref().map(|source| source.ssrc)
     }

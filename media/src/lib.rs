@@ -7,23 +7,26 @@
 #![deny(clippy::expect_used, clippy::indexing_slicing, clippy::panic, clippy::unwrap_used, unsafe_code)]
 #![cfg_attr(test, allow(clippy::expect_used, clippy::indexing_slicing, clippy::unwrap_used))]
 
-#[allow(dead_code)]
 mod codec;
 mod control;
-#[allow(dead_code)]
 mod dsp;
 mod dtmf;
+mod edges;
 mod engine;
 mod incoming;
 mod io;
 mod latch;
 mod line;
 mod load;
+mod loader;
 mod messages;
+mod mixed;
+mod mixing;
 mod mos;
+mod ogg;
 mod outgoing;
 mod payload;
-#[allow(dead_code)]
+mod player;
 mod playout;
 mod ports;
 mod py;
@@ -32,8 +35,9 @@ mod reporting;
 mod rtcp;
 mod rtp;
 mod sockets;
+mod sound;
 mod stream;
 mod time;
-mod tone;
+mod voice;
 mod wire;
 mod worker;

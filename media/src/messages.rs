@@ -5,9 +5,11 @@
 use std::net::{IpAddr, SocketAddr};
 
 use crate::payload::Payload;
+use crate::player::{End, Segment};
+use crate::time::{MILLISECOND, Micros};
 use crate::wire::{Malformed, Read, Reader, Writer};
 
-pub const VERSION: u64 = 1;
+pub const VERSION: u64 = 2;
 
 /// Payload types that there can be.
 const MOST_PAYLOADS: usize = 128;
@@ -26,6 +28,31 @@ pub struct Negotiated {
     pub receive: Vec<Payload>,
     pub send: Vec<Payload>,
     pub udptl: bool,
+    pub ptime_ms: u32,
+}
+
+/// What is to be played, files not yet read.
+#[derive(Debug, Clone, PartialEq)]
+pub struct PlayRequest {
+    pub play: u64,
+    pub clips: Vec<ClipRequest>,
+    /// 0: for ever.
+    pub times: u32,
+    pub ended_by: Box<str>,
+}
+
+#[derive(Debug, Clone, PartialEq)]
+pub enum ClipRequest {
+    Tone(Segment),
+    File { path: Box<str>, start: Micros },
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Action {
+    Stop,
+    Pause,
+    Resume,
+    Seek(Micros),
 }
 
 #[derive(Debug, Clone, PartialEq)]
@@ -33,10 +60,12 @@ pub enum Command {
     Hello { version: u64, orphan_s: f64 },
     OpenPort { port: PortId, call: CallId, local: SocketAddr },
     Negotiated(Box<Negotiated>),
-    Hear { listener: PortId, speaker: PortId },
+    Hear { listener: PortId, speaker: PortId, gain_db: f64 },
     Unhear { listener: PortId, speaker: PortId },
     ClosePort { port: PortId },
-    OpenTone { port: PortId, call: CallId, frequency_hz: f64, level_dbov: f64 },
+    OpenPlayer { port: PortId, call: CallId },
+    Play { port: PortId, request: Box<PlayRequest> },
+    ControlPlayer { port: PortId, action: Action },
     KeepMemo { call: CallId, memo: Vec<u8> },
     DropMemo { call: CallId },
     AskMemos,
@@ -53,6 +82,7 @@ pub enum Event {
     Report(Box<Report>),
     Memos { memos: Vec<(CallId, Vec<u8>)>, ports: Vec<(PortId, CallId, Option<SocketAddr>)> },
     Refused { tag: u64, why: String },
+    Played { port: PortId, play: u64, end: End, position: Micros, fault: String, clock_s: f64 },
 }
 
 #[derive(Debug, Clone, PartialEq, Default)]
@@ -72,6 +102,9 @@ pub struct Report {
     pub refused_packets: u64,
     pub codec: String,
     pub clock_s: f64,
+    /// Where the stream is decoded: how long its sound waits, and how much was made up.
+    pub delay_ms: f64,
+    pub concealed_ms: f64,
 }
 
 /// A command that could not be understood: the tag as far as it was readable, and what is wrong.
@@ -96,19 +129,22 @@ impl Command {
                 local: SocketAddr::new(host(reader)?, reader.number()?),
             },
             3 => Self::Negotiated(Box::new(Negotiated::read(fields, reader)?)),
-            4 => Self::Hear { listener: reader.number()?, speaker: reader.number()? },
+            4 => Self::Hear {
+                listener: reader.number()?,
+                speaker: reader.number()?,
+                gain_db: if fields > 2 { reader.float()? } else { 0.0 },
+            },
             5 => Self::Unhear { listener: reader.number()?, speaker: reader.number()? },
             6 => Self::ClosePort { port: reader.number()? },
-            7 => Self::OpenTone {
-                port: reader.number()?,
-                call: reader.uint()?,
-                frequency_hz: reader.float()?,
-                level_dbov: reader.float()?,
-            },
+            7 => Self::OpenPlayer { port: reader.number()?, call: reader.uint()? },
             8 => Self::KeepMemo { call: reader.uint()?, memo: reader.bytes()?.to_vec() },
             9 => Self::DropMemo { call: reader.uint()? },
             10 => Self::AskMemos,
             11 => Self::AskReport { port: reader.number()? },
+            12 => {
+                Self::Play { port: reader.number()?, request: Box::new(PlayRequest::read(fields, reader)?) }
+            }
+            13 => Self::ControlPlayer { port: reader.number()?, action: action(fields, reader)? },
             _ => return Ok(None),
         }))
     }
@@ -119,7 +155,9 @@ impl Command {
             Self::Negotiated(terms) => Some(terms.port),
             Self::OpenPort { port, .. }
             | Self::ClosePort { port }
-            | Self::OpenTone { port, .. }
+            | Self::OpenPlayer { port, .. }
+            | Self::Play { port, .. }
+            | Self::ControlPlayer { port, .. }
             | Self::AskReport { port } => Some(*port),
             Self::Hear { listener, .. } | Self::Unhear { listener, .. } => Some(*listener),
             Self::Hello { .. } | Self::KeepMemo { .. } | Self::DropMemo { .. } | Self::AskMemos => None,
@@ -135,7 +173,9 @@ impl Command {
             Self::Hear { .. } => 4,
             Self::Unhear { .. } => 5,
             Self::ClosePort { .. } => 6,
-            Self::OpenTone { .. } => 7,
+            Self::OpenPlayer { .. } => 7,
+            Self::Play { .. } => 12,
+            Self::ControlPlayer { .. } => 13,
             Self::KeepMemo { .. } => 8,
             Self::DropMemo { .. } => 9,
             Self::AskMemos => 10,
@@ -152,8 +192,7 @@ impl Negotiated {
         let rtcp_port: u16 = reader.number()?;
         let (peer_sends, peer_receives) = (reader.boolean()?, reader.boolean()?);
         let (receive, send) = (payloads(reader)?, payloads(reader)?);
-        // A relay passes packets of any length on as they are.
-        let _ptime_ms: u32 = if fields > 8 { reader.number()? } else { 20 };
+        let ptime_ms = if fields > 8 { reader.number()? } else { 20 };
         Ok(Self {
             port,
             remote_rtp: SocketAddr::new(remote, rtp_port),
@@ -163,7 +202,60 @@ impl Negotiated {
             receive,
             send,
             udptl: fields > 9 && protocol_is_udptl(reader.text()?)?,
+            ptime_ms,
         })
+    }
+}
+
+/// Clips of one list, sines of one tone, and files' names: more, or longer, is a mistake.
+const MOST_CLIPS: usize = 4096;
+const MOST_SINES: usize = 8;
+
+impl PlayRequest {
+    fn read(fields: usize, reader: &mut Reader) -> Read<Self> {
+        let play = reader.uint()?;
+        let count = reader.array()?;
+        if count > MOST_CLIPS {
+            return Err(Malformed);
+        }
+        let clips = (0..count).map(|_| ClipRequest::read(reader)).collect::<Read<_>>()?;
+        let times = if fields > 3 { reader.number()? } else { 1 };
+        let ended_by = if fields > 4 { reader.text()?.into() } else { "".into() };
+        Ok(Self { play, clips, times, ended_by })
+    }
+}
+
+impl ClipRequest {
+    fn read(reader: &mut Reader) -> Read<Self> {
+        let fields = reader.array()?;
+        match reader.uint()? {
+            1 => {
+                let sines = reader.array()?;
+                if sines > MOST_SINES {
+                    return Err(Malformed);
+                }
+                let frequencies_hz = (0..sines).map(|_| reader.float()).collect::<Read<_>>()?;
+                let (level_dbov, duration_ms) = (reader.float()?, reader.number::<u32>()?);
+                let duration = u64::from(duration_ms) * MILLISECOND;
+                Ok(Self::Tone(Segment { frequencies_hz, level_dbov, duration }))
+            }
+            2 => {
+                let path = reader.text()?.into();
+                let start_ms: u32 = if fields > 2 { reader.number()? } else { 0 };
+                Ok(Self::File { path, start: u64::from(start_ms) * MILLISECOND })
+            }
+            _ => Err(Malformed),
+        }
+    }
+}
+
+fn action(fields: usize, reader: &mut Reader) -> Read<Action> {
+    match reader.text()? {
+        "stop" => Ok(Action::Stop),
+        "pause" => Ok(Action::Pause),
+        "resume" => Ok(Action::Resume),
+        "seek" if fields > 2 => Ok(Action::Seek(u64::from(reader.number::<u32>()?) * MILLISECOND)),
+        _ => Err(Malformed),
     }
 }
 
@@ -252,6 +344,20 @@ impl Event {
                 to.uint(*tag);
                 to.text(why);
             }
+            Self::Played { port, play, end, position, fault, clock_s } => {
+                head(to, 109, 6);
+                to.uint(u64::from(*port));
+                to.uint(*play);
+                to.text(match end {
+                    End::Done => "done",
+                    End::Stopped => "stopped",
+                    End::Digit => "digit",
+                    End::Failed => "failed",
+                });
+                to.uint(position / MILLISECOND);
+                to.text(fault);
+                to.float(*clock_s);
+            }
         }
     }
 }
@@ -281,7 +387,7 @@ fn write_memos(to: &mut Writer, memos: &[(CallId, Vec<u8>)], ports: &[(PortId, C
 
 impl Report {
     fn write(&self, to: &mut Writer) {
-        head(to, 106, 15);
+        head(to, 106, 17);
         to.uint(u64::from(self.port));
         to.boolean(self.closed);
         to.uint(self.received_packets);
@@ -297,6 +403,8 @@ impl Report {
         to.uint(self.refused_packets);
         to.text(&self.codec);
         to.float(self.clock_s);
+        to.float(self.delay_ms);
+        to.float(self.concealed_ms);
     }
 }
 

@@ -7,7 +7,7 @@
 
 use crate::payload::{Kind, Meaning};
 use crate::rtp::{HEADER, Header, Packet};
-use crate::time::{MILLISECOND, Micros, ticks};
+use crate::time::{MILLISECOND, Micros, SECOND, ticks};
 
 /// What is heard: which edge, and which run of its speaker.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -16,9 +16,27 @@ pub struct SourceKey {
     pub run: u32,
 }
 
+/// What we make ourselves: no edge has this number.
+const OWN: SourceKey = SourceKey { edge: 0, run: 0 };
+
+/// A telephone-event that is under way.
+#[derive(Debug, Clone, Copy)]
+struct Event {
+    edge: u64,
+    /// Its timestamp at the source, and ours.
+    theirs: u32,
+    ours: u32,
+}
+
 /// Numbers that lie further behind than this are taken as numbers ahead, after a wrap.
 const STRAGGLERS: u16 = 1000;
 const USUAL_PACKET: Micros = 20 * MILLISECOND;
+/// What was sent this long ago, and its own length, is still being heard.
+const LATELY: Micros = 60 * MILLISECOND;
+
+fn ticks_long(ticks: u32, clock_rate_hz: u32) -> Micros {
+    u64::from(ticks) * SECOND / u64::from(clock_rate_hz.max(1))
+}
 
 #[derive(Debug)]
 pub struct Outgoing {
@@ -39,8 +57,9 @@ pub struct Outgoing {
     /// Ticks from one packet to the next.
     step: u32,
     marker_due: bool,
-    /// The event that is under way: its timestamp at the source and ours.
-    event: Option<(u32, u32)>,
+    event: Option<Event>,
+    /// The next source goes on where this one ends, as one and the same sound: no time passes, no talk begins.
+    seamless: bool,
     pub packets: u64,
     pub bytes: u64,
 }
@@ -63,6 +82,7 @@ impl Outgoing {
             step: 0,
             marker_due: false,
             event: None,
+            seamless: false,
             packets: 0,
             bytes: 0,
         }
@@ -88,7 +108,7 @@ impl Outgoing {
         }
         let ahead = packet.sequence.wrapping_sub(self.highest);
         let in_order = ahead <= u16::MAX / 2;
-        let timestamp = self.timestamp_of(packet, meaning);
+        let timestamp = self.timestamp_of(key, packet, meaning);
         if in_order {
             self.go_on(packet, ahead, meaning, timestamp, now);
         }
@@ -104,32 +124,26 @@ impl Outgoing {
     }
 
     /// Our timestamp; all packets of one event keep the event's, even if the source's clock is set meanwhile.
-    fn timestamp_of(&mut self, packet: &Packet, meaning: Meaning) -> u32 {
+    fn timestamp_of(&mut self, key: SourceKey, packet: &Packet, meaning: Meaning) -> u32 {
         let timestamp = packet.timestamp.wrapping_add(self.timestamp_offset);
         if meaning.kind != Kind::Event {
             return timestamp;
         }
+        self.event_timestamp(key.edge, packet.timestamp, timestamp)
+    }
+
+    fn event_timestamp(&mut self, edge: u64, theirs: u32, otherwise: u32) -> u32 {
         match self.event {
-            Some((theirs, ours)) if theirs == packet.timestamp => ours,
+            Some(event) if event.edge == edge && event.theirs == theirs => event.ours,
             _ => {
-                self.event = Some((packet.timestamp, timestamp));
-                timestamp
+                self.event = Some(Event { edge, theirs, ours: otherwise });
+                otherwise
             }
         }
     }
 
     fn change_source(&mut self, key: SourceKey, packet: &Packet, meaning: Meaning, now: Micros) {
-        if self.clock_rate_hz != meaning.clock_rate_hz {
-            self.clock_rate_hz = meaning.clock_rate_hz;
-            self.step = ticks(USUAL_PACKET, meaning.clock_rate_hz);
-        }
-        let next = match self.source {
-            None => self.timestamp,
-            Some(_) => {
-                let passed = ticks(now.saturating_sub(self.timestamp_at), meaning.clock_rate_hz);
-                self.timestamp.wrapping_add(passed.max(self.step))
-            }
-        };
+        let next = self.next_timestamp(meaning.clock_rate_hz, now);
         if self.source.is_none_or(|before| before.edge != key.edge) {
             self.event = None;
         }
@@ -139,7 +153,77 @@ impl Outgoing {
         self.oldest = packet.sequence;
         self.highest = packet.sequence;
         self.source_timestamp = packet.timestamp;
-        self.marker_due = true;
+        self.marker_due = !std::mem::take(&mut self.seamless);
+    }
+
+    /// The timestamp with which another source goes on.
+    fn next_timestamp(&mut self, clock_rate_hz: u32, now: Micros) -> u32 {
+        let same_clock = self.clock_rate_hz == clock_rate_hz;
+        if !same_clock {
+            self.clock_rate_hz = clock_rate_hz;
+            self.step = ticks(USUAL_PACKET, clock_rate_hz);
+        }
+        self.seamless &= same_clock;
+        let passed = ticks(now.saturating_sub(self.timestamp_at), clock_rate_hz);
+        match self.source {
+            None => self.timestamp,
+            Some(_) if self.seamless => self.timestamp.wrapping_add(self.step),
+            Some(_) => self.timestamp.wrapping_add(passed.max(self.step)),
+        }
+    }
+
+    // ------------------------------------------------------------ what we make ourselves
+
+    /// The next source carries the same sound on: see `Mixed`.
+    pub fn go_on_seamlessly(&mut self) {
+        self.seamless = self.source.is_some();
+    }
+
+    /// The next source carries something else.
+    pub fn go_on_anew(&mut self) {
+        self.seamless = false;
+    }
+
+    /// Which edge's packets went out last, and where in the speaker's timestamps they ended.
+    pub fn heard_to(&self, now: Micros) -> Option<(u64, u32)> {
+        let source = self.source.filter(|source| *source != OWN)?;
+        let lately =
+            now.saturating_sub(self.timestamp_at) < ticks_long(self.step, self.clock_rate_hz) + LATELY;
+        lately.then(|| (source.edge, self.source_timestamp.wrapping_add(self.step)))
+    }
+
+    /// The header of a packet of ours that holds `length` ticks, after `skipped` in which nothing was sent.
+    pub fn speak(
+        &mut self,
+        length: u32,
+        skipped: u32,
+        clock_rate_hz: u32,
+        payload_type: u8,
+        now: Micros,
+    ) -> Header {
+        let timestamp = if self.source == Some(OWN) && self.clock_rate_hz == clock_rate_hz {
+            self.marker_due = skipped > 0;
+            self.timestamp.wrapping_add(self.step).wrapping_add(skipped)
+        } else {
+            let next = self.next_timestamp(clock_rate_hz, now);
+            self.marker_due = !std::mem::take(&mut self.seamless);
+            self.source = Some(OWN);
+            next
+        };
+        self.step = length;
+        self.timestamp = timestamp;
+        self.timestamp_at = now;
+        self.sequence = self.sequence.wrapping_add(1);
+        let marker = std::mem::take(&mut self.marker_due);
+        Header { marker, payload_type, sequence: self.sequence, timestamp, ssrc: self.ssrc }
+    }
+
+    /// The header of a speaker's telephone-event, sent between packets of ours.
+    pub fn put_between(&mut self, edge: u64, packet: &Packet, payload_type: u8) -> Header {
+        let next = self.timestamp.wrapping_add(self.step);
+        let timestamp = self.event_timestamp(edge, packet.timestamp, next);
+        self.sequence = self.sequence.wrapping_add(1);
+        Header { marker: packet.marker, payload_type, sequence: self.sequence, timestamp, ssrc: self.ssrc }
     }
 
     fn go_on(&mut self, packet: &Packet, ahead: u16, meaning: Meaning, timestamp: u32, now: Micros) {

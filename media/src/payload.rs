@@ -123,6 +123,12 @@ impl PayloadSet {
         self.list.get(place)
     }
 
+    /// The places of all payloads of one kind, in order of preference.
+    pub fn places(&self, kind: Kind) -> impl Iterator<Item = usize> {
+        let kinds = self.meanings.iter().enumerate();
+        kinds.filter(move |(_, meaning)| meaning.kind == kind).map(|(place, _)| place)
+    }
+
     pub fn iter(&self) -> impl Iterator<Item = &Payload> {
         self.list.iter()
     }

@@ -60,6 +60,8 @@ pub struct Tick {
     pub rate: Rate,
     /// Whether any of it is sound of the speaker or stands for it; all zeros otherwise.
     pub sounds: bool,
+    /// The timestamp of its first sample; None while nothing is played.
+    pub began: Option<u32>,
 }
 
 /// How early packets come, in windows of a second: the second earliest of each counts, one freak does not.
@@ -174,16 +176,20 @@ impl Playout {
         }
     }
 
-    /// What the speaker's payload types mean from now on.
-    pub fn set_voices(&mut self, voices: Vec<(u8, Voice)>) {
-        let rate = voices.iter().find_map(|(_, voice)| match voice {
-            Voice::Codec(decoder, _) => Some(decoder.rate()),
-            Voice::Pause => None,
-        });
-        self.voices = voices;
-        if !self.playing {
-            self.rate = rate.unwrap_or(self.rate);
+    /// What one more payload type means; made when it is met for the first time.
+    pub fn add_voice(&mut self, payload_type: u8, voice: Voice) {
+        if let Voice::Codec(decoder, _) = &voice
+            && !self.playing
+            && self.first_at.is_none()
+        {
+            self.rate = decoder.rate();
         }
+        self.voices.push((payload_type, voice));
+    }
+
+    /// The payload types mean something else from now on.
+    pub fn forget_voices(&mut self) {
+        self.voices.clear();
     }
 
     pub fn has_voice(&self, payload_type: u8) -> bool {
@@ -267,9 +273,10 @@ impl Playout {
         if !self.playing && !self.begins(now) {
             let frame = self.rate.samples(TICK);
             to.iter_mut().take(frame).for_each(|sample| *sample = 0);
-            return Tick { rate: self.rate, sounds: false };
+            return Tick { rate: self.rate, sounds: false, began: None };
         }
         self.bound_delay();
+        let began = self.position();
         let sounds = self.fill();
         self.adjust(now);
         let frame = self.rate.samples(TICK);
@@ -280,7 +287,7 @@ impl Playout {
             *to = sample;
         }
         self.played += frame as u64;
-        Tick { rate: self.rate, sounds }
+        Tick { rate: self.rate, sounds, began: sounds.then_some(began) }
     }
 
     /// Whether the first packet has waited long enough.
@@ -547,6 +554,15 @@ impl Playout {
         self.end.wrapping_sub(ready as u32)
     }
 
+    pub fn concealed_ms(&self) -> f64 {
+        self.concealed as f64 * 1000.0 / f64::from(self.rate.hz())
+    }
+
+    /// Whether anything has come that is being played, or will be.
+    pub fn has_packets(&self) -> bool {
+        self.playing || self.first_at.is_some()
+    }
+
     pub fn is_playing(&self) -> bool {
         self.playing
     }
@@ -595,7 +611,8 @@ mod tests {
     fn playout() -> Playout {
         let mut playout = Playout::new();
         let decoder = Codec::L16(Rate::Narrow).decoder().unwrap();
-        playout.set_voices(vec![(96, Voice::Codec(decoder, 8000)), (13, Voice::Pause)]);
+        playout.add_voice(96, Voice::Codec(decoder, 8000));
+        playout.add_voice(13, Voice::Pause);
         playout
     }
 
@@ -707,7 +724,7 @@ mod tests {
     #[test]
     fn loss_is_concealed_and_costs_no_time() {
         let mut random = Random::new(9);
-        let line = Line::new(1000, TICK, tone, move |_| (random.next() % 20 != 0).then_some(0)).run(990);
+        let line = Line::new(1000, TICK, tone, move |_| (!random.next().is_multiple_of(20)).then_some(0)).run(990);
         let share = line.playout.concealed as f64 / line.playout.played as f64;
         assert!((0.03..0.07).contains(&share), "{share}");
         assert!(line.playout.waiting() <= TICK);

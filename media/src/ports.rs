@@ -1,7 +1,7 @@
 //! The ports of one worker, and who hears whom: packets and orders in, packets and events out.
 //!
 //! Knows no socket and no clock. A packet goes from the port where it came in to each port that hears it, in
-//! one call, without a copy of its payload. Mixing, playing and recording are further roles of a port.
+//! one call, without a copy of its payload, unless that gets a mix: see `edges.rs` and `mixing.rs`.
 
 use std::cmp::Reverse;
 use std::collections::{BinaryHeap, HashMap};
@@ -9,33 +9,36 @@ use std::hash::{BuildHasherDefault, Hasher};
 use std::net::SocketAddr;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
-use crate::messages::{Command, Event, Negotiated, PortId, Report};
-use crate::payload::{Kind, Meaning, PayloadMap, PayloadSets};
+use crate::dsp::mix::Mix;
+use crate::edges::{Ear, Heard, choose};
+use crate::messages::{Action, Command, Event, Negotiated, PortId, Report};
+use crate::mixed::Mixed;
+use crate::mixing::played;
+use crate::payload::PayloadSets;
+use crate::player::{End, Player, Playlist};
 use crate::random::Random;
-use crate::rtp::{HEADER, Header, Packet};
+use crate::sound::Fault;
 use crate::stream::{Component, Door, Stream, Taken};
 use crate::time::{Clock, Micros, to_seconds};
-use crate::tone::{Law, SAMPLES, Tone};
+use crate::voice::{Source, Voice};
 
 /// What makes an order senseless: it is refused, with the reason.
 pub type Refusal = &'static str;
 
 const UNKNOWN: Refusal = "no such port";
 
-/// An edge, at its speaker.
-#[derive(Debug)]
-struct Ear {
-    listener: PortId,
-    edge: u64,
-    payloads: PayloadMap,
-}
-
 /// One place that can hear and be heard.
 #[derive(Debug)]
 pub struct Port<D> {
     id: PortId,
-    heard_by: Vec<Ear>,
-    role: Role<D>,
+    pub heard_by: Vec<Ear>,
+    /// In the order in which they were drawn.
+    pub hears: Vec<Heard>,
+    pub role: Role<D>,
+    /// What it says, where somebody hears it in a mix.
+    pub voice: Option<Box<Voice>>,
+    /// What it hears, where that is a mix.
+    pub mixed: Option<Box<Mixed>>,
     /// The deadline that waits for this port; others in the queue are stale.
     armed: Option<Micros>,
 }
@@ -45,9 +48,10 @@ pub struct Port<D> {
     clippy::large_enum_variant,
     reason = "nearly all are streams; a box would be one more miss per packet"
 )]
-enum Role<D> {
+pub enum Role<D> {
     Stream(Stream<D>),
-    Tone(Tone),
+    /// Only speaks.
+    Player,
 }
 
 /// Spreads small integers over a hash table; the engine that picks them is no adversary.
@@ -76,17 +80,25 @@ impl Hasher for IdHasher {
 type ById<D> = HashMap<PortId, Box<Port<D>>, BuildHasherDefault<IdHasher>>;
 
 pub struct Ports<D> {
-    ports: ById<D>,
+    pub ports: ById<D>,
     deadlines: BinaryHeap<Reverse<(Micros, PortId)>>,
     payload_sets: PayloadSets,
     random: Random,
     silence: Micros,
     /// See `Clock::epoch`.
     epoch: Micros,
-    last_edge: u64,
+    pub last_edge: u64,
+    /// Ports that have something to do in each tick, and the number of the last one.
+    pub mixing: Vec<PortId>,
+    pub mixed_to: u64,
+    /// Room to work in.
+    pub mix: Box<Mix>,
+    pub payload: Vec<u8>,
+    /// Players that came to an end in this tick.
+    pub ended: Vec<PortId>,
     /// The port that is being dealt with: it goes if that cannot be done.
-    busy: Option<PortId>,
-    events: Vec<Event>,
+    pub busy: Option<PortId>,
+    pub events: Vec<Event>,
 }
 
 impl<D: Door> Ports<D> {
@@ -100,6 +112,11 @@ impl<D: Door> Ports<D> {
             silence,
             epoch,
             last_edge: u64::from(worker) << 48,
+            mixing: Vec::new(),
+            mixed_to: 0,
+            mix: Box::default(),
+            payload: Vec::new(),
+            ended: Vec::new(),
             busy: None,
             events: Vec::new(),
         }
@@ -114,17 +131,17 @@ impl<D: Door> Ports<D> {
         self.stream_mut(port).map(|stream| &mut stream.door)
     }
 
-    fn stream(&self, port: PortId) -> Option<&Stream<D>> {
+    pub fn stream(&self, port: PortId) -> Option<&Stream<D>> {
         match &self.ports.get(&port)?.role {
             Role::Stream(stream) => Some(stream),
-            Role::Tone(_) => None,
+            Role::Player => None,
         }
     }
 
-    fn stream_mut(&mut self, port: PortId) -> Option<&mut Stream<D>> {
+    pub fn stream_mut(&mut self, port: PortId) -> Option<&mut Stream<D>> {
         match &mut self.ports.get_mut(&port)?.role {
             Role::Stream(stream) => Some(stream),
-            Role::Tone(_) => None,
+            Role::Player => None,
         }
     }
 
@@ -143,17 +160,19 @@ impl<D: Door> Ports<D> {
     fn command_one(&mut self, command: &Command, now: Micros) {
         let outcome = match command {
             Command::Negotiated(terms) => self.negotiated(terms, now),
-            Command::Hear { listener, speaker } => self.hear(*listener, *speaker, now),
+            Command::Hear { listener, speaker, gain_db } => self.hear(*listener, *speaker, *gain_db, now),
             Command::Unhear { listener, speaker } => {
-                self.unhear(*listener, *speaker);
+                self.unhear(*listener, *speaker, now);
                 Ok(())
             }
             Command::ClosePort { port } => self.close(*port, now),
             Command::AskReport { port } => self.report(*port, now),
-            Command::OpenTone { port, frequency_hz, level_dbov, .. } => {
-                self.open_tone(*port, *frequency_hz, *level_dbov);
+            Command::OpenPlayer { port, .. } => {
+                self.open_player(*port);
                 Ok(())
             }
+            Command::Play { port, request } => self.expect(*port, request.play, now),
+            Command::ControlPlayer { port, action } => self.control(*port, *action, now),
             // Opening needs sockets, the rest is not about ports.
             Command::OpenPort { .. }
             | Command::Hello { .. }
@@ -172,12 +191,17 @@ impl<D: Door> Ports<D> {
         self.insert(port, Role::Stream(stream));
     }
 
-    fn open_tone(&mut self, port: PortId, frequency_hz: f64, level_dbov: f64) {
-        self.insert(port, Role::Tone(Tone::new(frequency_hz, level_dbov)));
+    fn open_player(&mut self, port: PortId) {
+        self.insert(port, Role::Player);
+        if let Some(port) = self.ports.get_mut(&port) {
+            port.voice = Some(Box::new(Voice::new(Source::Player(Box::default()))));
+        }
     }
 
     fn insert(&mut self, id: PortId, role: Role<D>) {
-        self.ports.insert(id, Box::new(Port { id, heard_by: Vec::new(), role, armed: None }));
+        let (heard_by, hears) = (Vec::new(), Vec::new());
+        let port = Port { id, heard_by, hears, role, voice: None, mixed: None, armed: None };
+        self.ports.insert(id, Box::new(port));
     }
 
     fn negotiated(&mut self, terms: &Negotiated, now: Micros) -> Result<(), Refusal> {
@@ -190,117 +214,125 @@ impl<D: Door> Ports<D> {
         let mut random = self.random.split();
         let stream = self.stream_mut(terms.port).ok_or(UNKNOWN)?;
         stream.settle(terms, receive, send, now, &mut random);
-        let speakers: Vec<PortId> = stream.hears.iter().map(|heard| heard.speaker).collect();
-        speakers.into_iter().chain([terms.port]).for_each(|speaker| self.map_payloads(speaker));
+        if let Some(port) = self.ports.get_mut(&terms.port) {
+            if let Some(playout) = port.voice.as_mut().and_then(|voice| voice.playout_mut()) {
+                playout.forget_voices();
+            }
+            let speakers: Vec<PortId> = port.hears.iter().map(|heard| heard.speaker).collect();
+            speakers.into_iter().chain([terms.port]).for_each(|speaker| self.map_payloads(speaker, now));
+        }
         self.arm(terms.port);
         Ok(())
     }
 
-    /// Find out again what the payloads of a speaker are called by its listeners.
-    fn map_payloads(&mut self, speaker: PortId) {
-        let Some(mut ears) = self.ports.get_mut(&speaker).map(|port| std::mem::take(&mut port.heard_by))
-        else {
-            return;
-        };
-        for ear in &mut ears {
-            ear.payloads = self.payload_map(speaker, ear.listener);
-        }
-        if let Some(port) = self.ports.get_mut(&speaker) {
-            port.heard_by = ears;
-        }
+    // ------------------------------------------------------------ players
+
+    fn player(&mut self, port: PortId) -> Result<&mut Player, Refusal> {
+        self.voice_mut(port).and_then(|voice| voice.player_mut()).ok_or("no such player")
     }
 
-    fn payload_map(&self, speaker: PortId, listener: PortId) -> PayloadMap {
-        let received = self.stream(speaker).and_then(|stream| stream.settled.as_ref());
-        let accepted = self.stream(listener).and_then(|stream| stream.settled.as_ref());
-        received.zip(accepted).map_or_else(PayloadMap::default, |(from, to)| from.receive.map_to(&to.send))
-    }
-
-    fn hear(&mut self, listener: PortId, speaker: PortId, now: Micros) -> Result<(), Refusal> {
-        let Some(ear) = self.stream(listener) else { return Err("the listener is no open stream") };
-        if ear.hears.iter().any(|heard| heard.speaker == speaker) {
-            return Ok(());
-        }
-        let payloads = self.payload_map(speaker, listener);
-        self.last_edge += 1;
-        let edge = self.last_edge;
-        let Some(port) = self.ports.get_mut(&speaker) else { return Err("the speaker is no open port") };
-        port.heard_by.push(Ear { listener, edge, payloads });
-        if let Role::Tone(tone) = &mut port.role {
-            tone.start(now);
-        }
-        if let Some(stream) = self.stream_mut(listener) {
-            stream.draw(speaker, edge, now);
-        }
-        self.arm(speaker);
+    /// The files of this one are being read: `loaded` follows.
+    fn expect(&mut self, port: PortId, play: u64, now: Micros) -> Result<(), Refusal> {
+        self.player(port)?.expect(play);
+        self.tell_played(port, now);
+        self.ended.clear();
+        self.refresh_listeners(port, now);
         Ok(())
     }
 
-    fn unhear(&mut self, listener: PortId, speaker: PortId) {
-        if let Some(stream) = self.stream_mut(listener) {
-            stream.hears.retain(|heard| heard.speaker != speaker);
+    /// The files are read; a player that was told something else meanwhile does not play them.
+    pub fn loaded(&mut self, port: PortId, play: u64, list: Result<Playlist, Fault>, now: Micros) {
+        let Ok(player) = self.player(port) else { return };
+        if !player.expects(play) {
+            return;
         }
-        if let Some(port) = self.ports.get_mut(&speaker) {
-            port.heard_by.retain(|ear| ear.listener != listener);
-            if let Role::Tone(tone) = &mut port.role
-                && port.heard_by.is_empty()
-            {
-                tone.due = None;
+        match list {
+            Ok(list) => player.play(list),
+            Err(fault) => {
+                player.stop(End::Failed);
+                if let Some(ended) = player.take_ended() {
+                    self.events.push(played(port, ended, fault, now));
+                }
             }
         }
+        self.player_changed(port, now);
     }
+
+    fn control(&mut self, port: PortId, action: Action, now: Micros) -> Result<(), Refusal> {
+        let player = self.player(port)?;
+        match action {
+            Action::Stop => player.stop(End::Stopped),
+            Action::Pause => player.pause(true),
+            Action::Resume => player.pause(false),
+            Action::Seek(position) => player.seek(position),
+        }
+        self.player_changed(port, now);
+        Ok(())
+    }
+
+    fn player_changed(&mut self, port: PortId, now: Micros) {
+        self.tell_played(port, now);
+        self.ended.clear();
+        if self.player(port).is_ok_and(|player| player.has_end()) {
+            self.join_the_mixing(port, now);
+        }
+        self.refresh_listeners(port, now);
+    }
+
+    // ------------------------------------------------------------ the end of ports
 
     fn close(&mut self, port: PortId, now: Micros) -> Result<(), Refusal> {
         let clock = self.clock(now);
-        let mut closed = self.remove(port).ok_or(UNKNOWN)?;
+        if let Ok(player) = self.player(port) {
+            player.stop(End::Stopped);
+            self.tell_played(port, now);
+            self.ended.clear();
+        }
+        let mut closed = self.remove(port, now).ok_or(UNKNOWN)?;
         let report = match &mut closed.role {
             Role::Stream(stream) => {
                 stream.close(clock, &mut self.events);
                 stream.report(true, now)
             }
-            Role::Tone(_) => tone_report(port, true, now),
+            Role::Player => Report { port, closed: true, clock_s: to_seconds(now), ..Report::default() },
         };
-        self.events.push(report);
+        self.events.push(Event::Report(Box::new(heard(report, closed.voice.as_deref()))));
         Ok(())
     }
 
     /// Do `work`; a bug in it may cost the port that met it, never the others.
-    fn guard(&mut self, work: impl FnOnce(&mut Self)) {
+    pub fn guard(&mut self, work: impl FnOnce(&mut Self)) {
         if catch_unwind(AssertUnwindSafe(|| work(self))).is_err()
             && let Some(port) = self.busy
         {
-            self.fail(port, "internal fault, see the log");
+            self.fail(port, "internal fault, see the log", 0);
         }
     }
 
     /// Take a port away that broke.
-    pub fn fail(&mut self, port: PortId, why: &str) {
-        if self.remove(port).is_some() {
+    pub fn fail(&mut self, port: PortId, why: &str, now: Micros) {
+        if self.remove(port, now).is_some() {
             self.events.push(Event::PortFailed { port, why: why.to_owned() });
         }
     }
 
-    fn remove(&mut self, port: PortId) -> Option<Box<Port<D>>> {
-        let removed = self.ports.remove(&port)?;
-        for ear in &removed.heard_by {
-            if let Some(stream) = self.stream_mut(ear.listener) {
-                stream.hears.retain(|heard| heard.speaker != port);
-            }
-        }
-        if let Role::Stream(stream) = &removed.role {
-            for heard in &stream.hears {
-                self.unhear(port, heard.speaker);
-            }
-        }
-        Some(removed)
+    fn remove(&mut self, port: PortId, now: Micros) -> Option<Box<Port<D>>> {
+        let listeners: Vec<PortId> = self.ports.get(&port)?.heard_by.iter().map(|ear| ear.listener).collect();
+        listeners.into_iter().for_each(|listener| self.unhear(listener, port, now));
+        let speakers: Vec<PortId> = self.ports.get(&port)?.hears.iter().map(|heard| heard.speaker).collect();
+        speakers.into_iter().for_each(|speaker| self.unhear(port, speaker, now));
+        self.mixing.retain(|known| *known != port);
+        self.ports.remove(&port)
     }
 
     fn report(&mut self, port: PortId, now: Micros) -> Result<(), Refusal> {
-        let report = match &self.ports.get(&port).ok_or(UNKNOWN)?.role {
+        let known = self.ports.get(&port).ok_or(UNKNOWN)?;
+        let report = match &known.role {
             Role::Stream(stream) => stream.report(false, now),
-            Role::Tone(_) => tone_report(port, false, now),
+            Role::Player => Report { port, clock_s: to_seconds(now), ..Report::default() },
         };
-        self.events.push(report);
+        let report = heard(report, known.voice.as_deref());
+        self.events.push(Event::Report(Box::new(report)));
         Ok(())
     }
 
@@ -328,18 +360,42 @@ impl<D: Door> Ports<D> {
         now: Micros,
     ) {
         let clock = self.clock(now);
-        let Some(Role::Stream(stream)) = self.ports.get_mut(&port).map(|port| &mut port.role) else { return };
+        let Some(known) = self.ports.get_mut(&port) else { return };
+        let Role::Stream(stream) = &mut known.role else { return };
         if component == Component::Rtcp {
             stream.take_rtcp(component, from, data, clock);
             return;
         }
+        let (sent_before, told) = (stream.sends(), self.events.len());
         let taken = stream.take(from, data, clock, &mut self.events);
-        if stream.has_digit() {
+        let (has_digit, changed) = (stream.has_digit(), stream.sends() != sent_before);
+        if let Some(voice) = &mut known.voice
+            && let Some(Taken::Rtp { packet, run, .. }) = &taken
+            && let Some(settled) = &stream.settled
+        {
+            voice.put(packet, packet.payload(data), *run, &settled.receive, now);
+        }
+        if has_digit {
             self.arm(port);
+        }
+        if self.events.len() > told {
+            self.digits_end_playing(port, told, now);
+        }
+        if changed {
+            self.refresh_listeners(port, now);
         }
         if let Some(taken) = taken {
             self.pass(port, &taken, data, now);
         }
+    }
+
+    fn digits_end_playing(&mut self, port: PortId, told: usize, now: Micros) {
+        let pressed = self.events.iter().skip(told).filter_map(|event| match event {
+            Event::Digit { digit, ended: false, .. } => Some(*digit),
+            _ => None,
+        });
+        let pressed: Vec<&str> = pressed.collect();
+        pressed.into_iter().for_each(|digit| self.end_by_digit(port, digit, now));
     }
 
     /// Let everyone who hears `speaker` hear this packet.
@@ -349,11 +405,16 @@ impl<D: Door> Ports<D> {
         while let Some(ear) = self.ports.get(&speaker).and_then(|port| port.heard_by.get(next)) {
             next += 1;
             let payload_type = ear.payloads.get(place);
-            let (listener, edge) = (ear.listener, ear.edge);
+            let (listener, edge, mixed) = (ear.listener, ear.edge, ear.mixed);
             self.busy = Some(listener);
-            let understood =
-                self.stream_mut(listener).is_none_or(|to| to.hear(edge, taken, payload_type, data, now));
-            if !understood && let Some(from) = self.stream_mut(speaker) {
+            let Some(to) = self.ports.get_mut(&listener) else { continue };
+            let Role::Stream(stream) = &mut to.role else { continue };
+            let Some(drawn_at) = choose(&mut to.hears, edge, now, mixed) else { continue };
+            if mixed {
+                stream.put_between((edge, drawn_at), taken, payload_type, data);
+            } else if !stream.pass((edge, drawn_at), taken, payload_type, data, now)
+                && let Some(from) = self.stream_mut(speaker)
+            {
                 from.refuse();
             }
         }
@@ -363,11 +424,16 @@ impl<D: Door> Ports<D> {
 
     /// When `tick` is next due.
     pub fn next_deadline(&self) -> Option<Micros> {
-        self.deadlines.peek().map(|Reverse((at, _))| *at)
+        let own = self.deadlines.peek().map(|Reverse((at, _))| *at);
+        own.into_iter().chain(self.mixing_due()).min()
     }
 
     /// Do all that is due.
     pub fn tick(&mut self, now: Micros) {
+        if self.mixing_due().is_some_and(|due| due <= now) {
+            self.mix_all(now);
+            self.refresh_ended(now);
+        }
         while let Some(Reverse((at, id))) =
             self.deadlines.peek().copied().filter(|Reverse((at, _))| *at <= now)
         {
@@ -396,7 +462,7 @@ impl<D: Door> Ports<D> {
         port.armed = None;
         match &mut port.role {
             Role::Stream(stream) => stream.tick(self.silence, clock, &mut self.random, &mut self.events),
-            Role::Tone(_) => self.speak_tone(id, now),
+            Role::Player => {}
         }
         self.arm(id);
     }
@@ -407,7 +473,7 @@ impl<D: Door> Ports<D> {
         let Some(port) = self.ports.get_mut(&id) else { return };
         let deadline = match &port.role {
             Role::Stream(stream) => stream.deadline(silence),
-            Role::Tone(tone) => tone.due,
+            Role::Player => None,
         };
         if let Some(at) = deadline
             && port.armed.is_none_or(|armed| at < armed)
@@ -417,59 +483,23 @@ impl<D: Door> Ports<D> {
         }
     }
 
-    fn speak_tone(&mut self, id: PortId, now: Micros) {
-        let Some(Role::Tone(tone)) = self.ports.get_mut(&id).map(|port| &mut port.role) else { return };
-        let Some(samples) = tone.frame(now) else { return };
-        let (sequence, timestamp) = (tone.sequence, tone.timestamp);
-        let header = Header { marker: false, payload_type: 0, sequence, timestamp, ssrc: 0 };
-        let mut next = 0;
-        while let Some(ear) = self.ports.get(&id).and_then(|port| port.heard_by.get(next)) {
-            next += 1;
-            let (listener, edge) = (ear.listener, ear.edge);
-            self.busy = Some(listener);
-            self.speak_frame(listener, edge, &samples, header, now);
-        }
-    }
-
-    fn speak_frame(
-        &mut self,
-        listener: PortId,
-        edge: u64,
-        samples: &[i16; SAMPLES],
-        header: Header,
-        now: Micros,
-    ) {
-        let Some(stream) = self.stream_mut(listener) else { return };
-        let accepted = stream.settled.iter().flat_map(|settled| settled.send.iter());
-        let spoken = accepted.filter(|payload| payload.clock_rate_hz == 8000);
-        let Some((law, number)) =
-            spoken.filter_map(|payload| Some((Law::of(&payload.name)?, payload.payload_type))).next()
-        else {
-            return;
-        };
-        let mut data = [0; HEADER + SAMPLES];
-        let (head, payload) = data.split_at_mut(HEADER);
-        payload.copy_from_slice(&law.encode(samples));
-        let Some(()) = head.first_chunk_mut().map(|head| header.write(head)) else { return };
-        let Some(packet) = Packet::parse(&data) else { return };
-        let meaning = Meaning { clock_rate_hz: 8000, kind: Kind::Sound };
-        let taken = Taken::Rtp { packet, payload: 0, meaning, run: 0, began_at: now };
-        stream.hear(edge, &taken, number, &mut data, now);
-    }
-
     // ------------------------------------------------------------ moving to another worker
 
     /// Give away ports as they are, to be adopted by another worker. Their edges must stay among them.
     pub fn release(&mut self, ids: &[PortId]) -> Vec<Port<D>> {
         let released = ids.iter().filter_map(|id| self.ports.remove(id)).map(|port| *port).collect();
+        self.mixing.retain(|known| !ids.contains(known));
         self.forget_stale_deadlines();
         released
     }
 
     /// All ports that hear this one, or that it hears, must be adopted too before anything else is done.
-    pub fn adopt(&mut self, mut port: Port<D>) {
+    pub fn adopt(&mut self, mut port: Port<D>, now: Micros) {
         let id = port.id;
         port.armed = None;
+        if port.mixed.is_some() || matches!(port.role, Role::Player) {
+            self.join_the_mixing(id, now);
+        }
         self.ports.insert(id, Box::new(port));
         self.arm(id);
     }
@@ -483,19 +513,25 @@ impl<D: Door> Port<D> {
     pub fn door(&mut self) -> Option<&mut D> {
         match &mut self.role {
             Role::Stream(stream) => Some(&mut stream.door),
-            Role::Tone(_) => None,
+            Role::Player => None,
         }
     }
 }
 
-fn tone_report(port: PortId, closed: bool, now: Micros) -> Event {
-    Event::Report(Box::new(Report { port, closed, clock_s: to_seconds(now), ..Report::default() }))
+/// What decoding adds to a report.
+fn heard(mut report: Report, voice: Option<&Voice>) -> Report {
+    if let Some(playout) = voice.and_then(|voice| voice.playout()) {
+        report.delay_ms = to_seconds(playout.waiting()) * 1000.0;
+        report.concealed_ms = playout.concealed_ms();
+    }
+    report
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
     use crate::payload::Payload;
+    use crate::rtp::{HEADER, Header};
     use crate::time::SECOND;
     use std::cell::Cell;
     use std::rc::Rc;
@@ -547,11 +583,12 @@ mod tests {
                 receive: vec![pcmu.clone()],
                 send: vec![pcmu.clone()],
                 udptl: false,
+                ptime_ms: 20,
             };
             ports.command(&Command::Negotiated(Box::new(terms)), 0);
         }
-        ports.command(&Command::Hear { listener: 2, speaker: 1 }, 0);
-        ports.command(&Command::Hear { listener: 3, speaker: 1 }, 0);
+        ports.command(&Command::Hear { listener: 2, speaker: 1, gain_db: 0.0 }, 0);
+        ports.command(&Command::Hear { listener: 3, speaker: 1, gain_db: 0.0 }, 0);
         (ports, sent)
     }
 
@@ -572,7 +609,7 @@ mod tests {
         ports.command(&Command::ClosePort { port: 2 }, 1);
         assert_eq!(ports.ports[&1].heard_by.len(), 1);
         ports.command(&Command::ClosePort { port: 1 }, 2);
-        assert!(ports.stream(3).is_some_and(|stream| stream.hears.is_empty()));
+        assert!(ports.ports[&3].hears.is_empty());
     }
 
     #[test]

@@ -11,6 +11,7 @@ use pyo3::types::PyBytes;
 use crate::control::{Control, Step};
 use crate::engine::{self, Settings};
 use crate::load;
+use crate::loader::Loader;
 use crate::messages::{Command, Event, write_frame};
 use crate::ports::Ports;
 use crate::stream::{Component, Door};
@@ -65,6 +66,7 @@ struct Core {
     /// The port that is bound to each address.
     bound: std::collections::HashMap<SocketAddr, (u32, Component)>,
     events: Vec<Event>,
+    loader: Loader,
 }
 
 #[pymethods]
@@ -80,6 +82,7 @@ impl Core {
             sent: Rc::default(),
             bound: std::collections::HashMap::new(),
             events: Vec::new(),
+            loader: Loader::default(),
         }
     }
 
@@ -150,7 +153,7 @@ impl Core {
                     let moving =
                         self.workers.get_mut(from).map(|worker| worker.release(&ports)).unwrap_or_default();
                     if let Some(worker) = self.workers.get_mut(to) {
-                        moving.into_iter().for_each(|port| worker.adopt(port));
+                        moving.into_iter().for_each(|port| worker.adopt(port, now));
                     }
                 }
                 Step::Tell(event) => self.events.push(event),
@@ -165,6 +168,14 @@ impl Core {
             Command::ClosePort { port } => {
                 self.bound.retain(|_, (bound, _)| *bound != port);
                 self.pass_on(worker, command, now);
+            }
+            Command::Play { port, ref request } => {
+                self.pass_on(worker, command, now);
+                let list = self.loader.load(request);
+                if let Some(worker) = self.workers.get_mut(worker) {
+                    worker.loaded(port, request.play, list, now);
+                }
+                self.collect_events();
             }
             _ => self.pass_on(worker, command, now),
         }

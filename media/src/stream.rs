@@ -5,22 +5,23 @@
 use std::net::SocketAddr;
 use std::sync::Arc;
 
+use crate::codec::Codec;
 use crate::dtmf::{Digit, DigitWatch, EventPayload};
 use crate::incoming::Incoming;
 use crate::latch::{Latch, Mark, Verdict};
 use crate::messages::{Event, Negotiated, PortId, Report};
 use crate::mos;
 use crate::outgoing::{Outgoing, SourceKey};
-use crate::payload::{Kind, Meaning, NOT_ACCEPTED, PayloadSet};
+use crate::payload::{Kind, Meaning, NOT_ACCEPTED, Payload, PayloadSet};
 use crate::random::Random;
 use crate::reporting::Reporting;
 use crate::rtcp;
-use crate::rtp::{self, Packet};
-use crate::time::{Clock, MILLISECOND, Micros, ticks, to_seconds};
+use crate::rtp::{self, HEADER, Packet};
+use crate::time::{Clock, Micros, ticks, to_seconds};
 
-/// An older edge is heard when the newer ones have brought nothing for this long.
-const SPEAKER_SILENT: Micros = 300 * MILLISECOND;
 const UDPTL_CLOCK_HZ: u32 = 1;
+/// 20 ms of L16 at 48 kHz fit in.
+const LONGEST_PAYLOAD: usize = 2048;
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Component {
@@ -36,15 +37,6 @@ pub trait Door {
     fn peer_found(&mut self, peer: SocketAddr);
 }
 
-/// An edge, at its listener.
-#[derive(Debug)]
-pub struct Heard {
-    pub speaker: PortId,
-    pub edge: u64,
-    drawn_at: Micros,
-    last_at: Option<Micros>,
-}
-
 /// What an offer/answer exchange settled.
 #[derive(Debug)]
 pub struct Settled {
@@ -53,6 +45,8 @@ pub struct Settled {
     pub receive: Arc<PayloadSet>,
     pub send: Arc<PayloadSet>,
     pub udptl: bool,
+    /// Of the packets that the peer would like to get.
+    pub ptime_ms: u32,
     pub latch: Latch,
 }
 
@@ -68,20 +62,30 @@ pub struct Stream<D> {
     pub port: PortId,
     pub local: SocketAddr,
     pub door: D,
-    /// In the order in which they were drawn.
-    pub hears: Vec<Heard>,
     pub settled: Option<Settled>,
     pub reporting: Reporting,
-    incoming: Incoming,
-    outgoing: Outgoing,
+    pub incoming: Incoming,
+    pub outgoing: Outgoing,
     digits: DigitWatch,
     refused: u64,
     /// Place of the payload heard last in `settled.receive`, and the codec of the negotiation before.
     payload: Option<usize>,
     codec_before: Box<str>,
+    /// The payload type of what the peer was sent last, events aside.
+    last_sent: Option<u8>,
     /// Since when the peer should send, and when its silence was told.
     awaited_since: Option<Micros>,
     silence_told_at: Option<Micros>,
+}
+
+/// A packet of our own: what `length` ticks of its clock hold, after `skipped` ones in which nothing was sent.
+#[derive(Debug, Clone, Copy)]
+pub struct Said<'a> {
+    pub payload_type: u8,
+    pub clock_rate_hz: u32,
+    pub length: u32,
+    pub skipped: u32,
+    pub payload: &'a [u8],
 }
 
 /// A packet that came in and may be passed on.
@@ -105,7 +109,6 @@ impl<D: Door> Stream<D> {
             port,
             local,
             door,
-            hears: Vec::new(),
             settled: None,
             reporting: Reporting::new(random),
             incoming: Incoming::default(),
@@ -114,6 +117,7 @@ impl<D: Door> Stream<D> {
             refused: 0,
             payload: None,
             codec_before: "".into(),
+            last_sent: None,
             awaited_since: None,
             silence_told_at: None,
         }
@@ -146,13 +150,8 @@ impl<D: Door> Stream<D> {
             None => Latch::rtp(terms.remote_rtp),
         };
         self.reporting.settle(terms, now, random);
-        let Negotiated { peer_sends, peer_receives, udptl, .. } = *terms;
-        self.settled = Some(Settled { peer_sends, peer_receives, receive, send, udptl, latch });
-    }
-
-    /// Draw an edge to `speaker`, the newest of all.
-    pub fn draw(&mut self, speaker: PortId, edge: u64, now: Micros) {
-        self.hears.push(Heard { speaker, edge, drawn_at: now, last_at: None });
+        let Negotiated { peer_sends, peer_receives, udptl, ptime_ms, .. } = *terms;
+        self.settled = Some(Settled { peer_sends, peer_receives, receive, send, udptl, ptime_ms, latch });
     }
 
     // ------------------------------------------------------------ from the peer
@@ -251,14 +250,26 @@ impl<D: Door> Stream<D> {
 
     // ------------------------------------------------------------ to the peer
 
-    /// Send what a speaker said to the peer; false where its codec means nothing to the peer.
-    ///
-    /// `payload_type` is the peer's number for the codec, or NOT_ACCEPTED.
-    pub fn hear(&mut self, edge: u64, taken: &Taken, payload_type: u8, data: &mut [u8], now: Micros) -> bool {
-        let Some(settled) = self.settled.as_ref() else { return true };
+    /// Where to send what the peer is to hear; None when it is not to be sent anything.
+    fn target(&self) -> Option<SocketAddr> {
+        let settled = self.settled.as_ref()?;
         let to = settled.latch.target();
-        let (peer_receives, udptl) = (settled.peer_receives && can_be_reached(to), settled.udptl);
-        let Some(drawn_at) = self.choose(edge, now).filter(|_| peer_receives) else { return true };
+        (settled.peer_receives && can_be_reached(to)).then_some(to)
+    }
+
+    /// Send what a speaker said to the peer as it is; false where its codec means nothing to the peer.
+    ///
+    /// `drawn_at` is when the edge was drawn; `payload_type` the peer's number for the codec, or NOT_ACCEPTED.
+    pub fn pass(
+        &mut self,
+        (edge, drawn_at): (u64, Micros),
+        taken: &Taken,
+        payload_type: u8,
+        data: &mut [u8],
+        now: Micros,
+    ) -> bool {
+        let Some(udptl) = self.settled.as_ref().map(|settled| settled.udptl) else { return true };
+        let Some(to) = self.target() else { return true };
         match *taken {
             Taken::Datagram if udptl => {
                 self.door.send(Component::Rtp, to, data);
@@ -272,27 +283,71 @@ impl<D: Door> Stream<D> {
             Taken::Rtp { began_at, .. } if began_at < drawn_at => true,
             Taken::Rtp { packet, meaning, run, .. } => {
                 let key = SourceKey { edge, run };
-                let header = self.outgoing.rewrite(key, &packet, meaning, payload_type, now);
-                if let Some(sent) = header.and_then(|header| packet.rewrite(data, &header)) {
-                    self.door.send(Component::Rtp, to, sent);
-                    self.outgoing.count(sent.len());
+                if meaning.kind == Kind::Sound {
+                    self.last_sent = Some(payload_type);
+                }
+                if let Some(header) = self.outgoing.rewrite(key, &packet, meaning, payload_type, now) {
+                    self.send(to, &packet, data, &header);
                 }
                 true
             }
         }
     }
 
-    /// When the edge was drawn, if it is the one to be heard now: the newest whose speaker sends.
-    ///
-    /// Without a mixer a listener hears one speaker at a time.
-    fn choose(&mut self, edge: u64, now: Micros) -> Option<Micros> {
-        let place = self.hears.iter().position(|heard| heard.edge == edge)?;
-        let heard = self.hears.get_mut(place)?;
-        heard.last_at = Some(now);
-        let drawn_at = heard.drawn_at;
-        let mut newer = self.hears.iter().skip(place + 1);
-        let drowned = newer.any(|other| other.last_at.is_some_and(|at| now < at + SPEAKER_SILENT));
-        (!drowned).then_some(drawn_at)
+    /// Send a speaker's telephone-event between packets of a mix.
+    pub fn put_between(
+        &mut self,
+        (edge, drawn_at): (u64, Micros),
+        taken: &Taken,
+        payload_type: u8,
+        data: &mut [u8],
+    ) {
+        let Some(to) = self.target().filter(|_| payload_type != NOT_ACCEPTED) else { return };
+        if let Taken::Rtp { packet, meaning: Meaning { kind: Kind::Event, .. }, began_at, .. } = *taken
+            && began_at >= drawn_at
+        {
+            let header = self.outgoing.put_between(edge, &packet, payload_type);
+            self.send(to, &packet, data, &header);
+        }
+    }
+
+    fn send(&mut self, to: SocketAddr, packet: &Packet, data: &mut [u8], header: &rtp::Header) {
+        if let Some(sent) = packet.rewrite(data, header) {
+            self.door.send(Component::Rtp, to, sent);
+            self.outgoing.count(sent.len());
+        }
+    }
+
+    /// Send a packet of ours.
+    pub fn say(&mut self, said: &Said, now: Micros) {
+        let Some(to) = self.target() else { return };
+        let Said { payload_type, clock_rate_hz, length, skipped, payload } = *said;
+        let header = self.outgoing.speak(length, skipped, clock_rate_hz, payload_type, now);
+        let mut data = [0; HEADER + LONGEST_PAYLOAD];
+        let Some((head, rest)) = data.split_first_chunk_mut::<HEADER>() else { return };
+        let Some(body) = rest.get_mut(..payload.len()) else { return };
+        header.write(head);
+        body.copy_from_slice(payload);
+        let sent = data.get(..HEADER + payload.len()).unwrap_or_default();
+        self.door.send(Component::Rtp, to, sent);
+        self.outgoing.count(sent.len());
+    }
+
+    /// The codec that the peer is to be spoken to in: what it heard last, or else the first that media speaks.
+    pub fn spoken(&self) -> Option<(Codec, &Payload)> {
+        let settled = self.settled.as_ref().filter(|settled| !settled.udptl)?;
+        let speak = |payload: &Payload| Codec::of(payload);
+        let known = settled.send.iter().filter_map(|payload| Some((speak(payload)?, payload)));
+        let last = self.last_sent.and_then(|number| settled.send.find(number));
+        let last = last.and_then(|(place, _)| settled.send.get(place));
+        let again = last.and_then(|payload| Some((speak(payload)?, payload)));
+        again.or_else(|| known.into_iter().next())
+    }
+
+    /// The place in `settled.receive` of what the peer sends, or of what it will send first.
+    pub fn sends(&self) -> Option<usize> {
+        let settled = self.settled.as_ref().filter(|settled| settled.peer_sends && !settled.udptl)?;
+        self.payload.or_else(|| settled.receive.places(Kind::Sound).next())
     }
 
     // ------------------------------------------------------------ time
@@ -360,12 +415,12 @@ impl<D: Door> Stream<D> {
         payload.map_or(&*self.codec_before, |payload| &*payload.name)
     }
 
-    pub fn report(&self, closed: bool, now: Micros) -> Event {
+    pub fn report(&self, closed: bool, now: Micros) -> Report {
         let (received, lost) = (self.incoming.packets, self.incoming.lost());
         let (jitter_ms, round_trip_ms) = (self.incoming.jitter_ms(), self.reporting.round_trip_ms());
         let lost_part = lost as f64 / (lost + received).max(1) as f64;
         let heard = self.incoming.ssrc().is_some();
-        Event::Report(Box::new(Report {
+        Report {
             port: self.port,
             closed,
             received_packets: received,
@@ -381,7 +436,8 @@ impl<D: Door> Stream<D> {
             refused_packets: self.refused,
             codec: self.codec().to_owned(),
             clock_s: to_seconds(now),
-        }))
+            ..Report::default()
+        }
     }
 }
 

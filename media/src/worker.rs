@@ -6,8 +6,10 @@ use std::sync::mpsc::{Receiver, SyncSender, TrySendError};
 
 use crate::io::{ALARM, Bell, NOTHING, Poller, Ready, now};
 use crate::messages::{Command, Event, PortId};
+use crate::player::Playlist;
 use crate::ports::{Port, Ports};
 use crate::sockets::{Sockets, which};
+use crate::sound::Fault;
 use crate::time::{MILLISECOND, Micros};
 
 /// Packets handled between two looks at the clock and the orders.
@@ -22,6 +24,7 @@ pub enum Task {
     Do(Command),
     Release(Vec<PortId>, SyncSender<Vec<Port<Sockets>>>),
     Adopt(Vec<Port<Sockets>>),
+    Loaded { port: PortId, play: u64, list: Box<Result<Playlist, Fault>> },
     Stop,
 }
 
@@ -101,20 +104,21 @@ impl Worker {
         self.bell.hush();
         while let Ok(task) = self.tasks.try_recv() {
             match task {
-                Task::Open { port, local, sockets } => self.open(port, local, sockets),
+                Task::Open { port, local, sockets } => self.open(port, local, sockets, now),
                 Task::Do(command) => self.ports.command(&command, now),
                 Task::Release(ports, to) => self.release(&ports, &to),
-                Task::Adopt(ports) => self.adopt(ports),
+                Task::Adopt(ports) => self.adopt(ports, now),
+                Task::Loaded { port, play, list } => self.ports.loaded(port, play, *list, now),
                 Task::Stop => self.stopping = true,
             }
         }
     }
 
-    fn open(&mut self, port: PortId, local: SocketAddr, mut sockets: Sockets) {
+    fn open(&mut self, port: PortId, local: SocketAddr, mut sockets: Sockets, now: Micros) {
         let watched = sockets.watch(&self.poller, u64::from(port));
         self.ports.open(port, local, sockets);
         if let Err(error) = watched {
-            self.ports.fail(port, &error.to_string());
+            self.ports.fail(port, &error.to_string(), now);
         }
     }
 
@@ -124,13 +128,13 @@ impl Worker {
         let _ = to.send(ports);
     }
 
-    fn adopt(&mut self, ports: Vec<Port<Sockets>>) {
+    fn adopt(&mut self, ports: Vec<Port<Sockets>>, now: Micros) {
         for mut port in ports {
             let id = port.id();
             let watched = port.door().map_or(Ok(()), |sockets| sockets.watch(&self.poller, u64::from(id)));
-            self.ports.adopt(port);
+            self.ports.adopt(port, now);
             if let Err(error) = watched {
-                self.ports.fail(id, &error.to_string());
+                self.ports.fail(id, &error.to_string(), now);
             }
         }
     }

@@ -18,8 +18,11 @@ from media.messages import (
     Hear,
     Hello,
     Negotiated,
+    OpenPlayer,
     OpenPort,
     Payload,
+    Play,
+    PlayTone,
     Report,
     Unhear,
 )
@@ -30,6 +33,11 @@ PCMA = Payload(8, "pcma", 8000)
 OPUS = Payload(111, "opus", 48000, 2, "useinbandfec=1")
 EVENTS = Payload(101, "telephone-event", 8000, 1, "0-16")
 FRAME_S = 0.02
+
+
+def tone(port: int, call: int, frequency_hz: float, level_dbov: float) -> tuple[OpenPlayer, Play]:
+    """A port that speaks a sine without end."""
+    return OpenPlayer(port, call), Play(port, 1, (PlayTone((frequency_hz,), level_dbov),))
 
 
 class Rtp(NamedTuple):
@@ -152,12 +160,13 @@ class Phone:
         send: tuple[Payload, ...] = (),
         protocol: str = "rtp",
         rtcp: bool = True,
+        ptime_ms: int = 20,
     ) -> None:
         host, port = self.signalled
         rtcp_port = port + 1 if rtcp else 0
         receive, send = receive or self.codecs, send or self.codecs
         terms = Negotiated(
-            self.port, host, port, rtcp_port, sends, receives, receive, send, protocol=protocol
+            self.port, host, port, rtcp_port, sends, receives, receive, send, ptime_ms, protocol
         )
         self.room.tell(terms)
 

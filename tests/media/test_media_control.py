@@ -15,8 +15,8 @@ from media.messages import (
     KeepMemo,
     Memos,
     Negotiated,
+    OpenPlayer,
     OpenPort,
-    OpenTone,
     Refused,
     Report,
     Unhear,
@@ -49,7 +49,7 @@ def test_another_version_is_told_ours_and_gets_nothing(room):
 
 def test_memos_are_kept_replaced_and_dropped(room):
     room.tell(KeepMemo(1, b"one"), KeepMemo(2, b"two"), KeepMemo(1, b"uno"), KeepMemo(3, b""), DropMemo(2))
-    room.tell(OpenPort(5, 1, LOCAL, 20010), OpenTone(6, 3, 425.0, -10.0), AskMemos())
+    room.tell(OpenPort(5, 1, LOCAL, 20010), OpenPlayer(6, 3), AskMemos())
     assert room.events() == [Memos(((1, b"uno"), (3, b"")), ((5, 1, LOCAL, 20010), (6, 3, "", 0)))]
 
 
@@ -114,7 +114,7 @@ REFUSED = {
 @pytest.mark.parametrize(("message", "told"), REFUSED.values(), ids=REFUSED.keys())
 def test_what_makes_no_sense_costs_only_itself(room, message, told):
     alice, bob = room.phone(1), room.phone(2)
-    room.tell(OpenTone(3, 1, 425.0, -10.0))
+    room.tell(OpenPlayer(3, 1))
     rest = msgspec.to_builtins(Hear(2, 1))
     room.core.handle_frame(frame(msgspec.msgpack.encode([message, rest])), room.now)
     assert room.events() == [told]
@@ -159,7 +159,7 @@ def test_every_command_travels(room):
     """What the encoder writes for a Struct is what the core reads: none of these is refused as unreadable."""
     room.phone(1)
     room.phone(2)
-    room.tell(OpenTone(3, 2**64 - 1, 425, -10), Hear(1, 3), Unhear(1, 3), KeepMemo(0, b""), DropMemo(0))
+    room.tell(OpenPlayer(3, 2**64 - 1), Hear(1, 3), Unhear(1, 3), KeepMemo(0, b""), DropMemo(0))
     room.tell(AskMemos(), ClosePort(1), ClosePort(2), ClosePort(3))
     assert {type(event) for event in room.events()} == {Memos, Report}
 

@@ -19,8 +19,10 @@ from media.messages import (
     Hello,
     KeepMemo,
     Memos,
+    OpenPlayer,
     OpenPort,
-    OpenTone,
+    Play,
+    PlayTone,
     PortFailed,
     Refused,
     Report,
@@ -116,7 +118,7 @@ def test_a_peer_that_moves_by_negotiation_is_heard_and_answered(engine):
 
 def test_a_tone_keeps_its_time(engine):
     alice, _ = call(engine, 0)
-    engine.tell(Unhear(0, 1), OpenTone(9, 1, 1000.0, -10.0), Hear(0, 9))
+    engine.tell(Unhear(0, 1), OpenPlayer(9, 1), Play(9, 1, (PlayTone((1000.0,), -10.0),)), Hear(0, 9))
     first = alice.socket.recv(2048)
     for _ in range(24):
         last = alice.socket.recv(2048)

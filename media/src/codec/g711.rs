@@ -66,10 +66,6 @@ impl Law {
         let table = if self == Self::Mu { &MU_LAW } else { &A_LAW };
         table.get(usize::from(code)).copied().unwrap_or(0)
     }
-
-    pub fn code(self, sample: i16) -> u8 {
-        if self == Self::Mu { mu_law(sample) } else { a_law(sample) }
-    }
 }
 
 #[derive(Debug)]
@@ -118,10 +114,6 @@ impl G711Encoder {
 }
 
 impl Encoder for G711Encoder {
-    fn rate(&self) -> Rate {
-        Rate::Narrow
-    }
-
     fn encode(&mut self, samples: &[i16], to: &mut Vec<u8>) {
         match self.law {
             Law::Mu => to.extend(samples.iter().map(|sample| mu_law(*sample))),

@@ -197,10 +197,6 @@ fn quantize_high(x: i32, band: &Band) -> usize {
 }
 
 impl Encoder for G722Encoder {
-    fn rate(&self) -> Rate {
-        Rate::Wide
-    }
-
     fn encode(&mut self, samples: &[i16], to: &mut Vec<u8>) {
         to.extend(samples.as_chunks::<2>().0.iter().map(|[first, second]| self.code(*first, *second)));
     }

@@ -38,21 +38,9 @@ impl Decoder for L16Decoder {
 }
 
 #[derive(Debug)]
-pub struct L16Encoder {
-    rate: Rate,
-}
-
-impl L16Encoder {
-    pub fn new(rate: Rate) -> Self {
-        Self { rate }
-    }
-}
+pub struct L16Encoder;
 
 impl Encoder for L16Encoder {
-    fn rate(&self) -> Rate {
-        self.rate
-    }
-
     fn encode(&mut self, samples: &[i16], to: &mut Vec<u8>) {
         to.extend(samples.iter().flat_map(|sample| sample.to_be_bytes()));
     }

@@ -73,9 +73,6 @@ pub trait Decoder: Debug + Send {
 
 /// From samples to payloads.
 pub trait Encoder: Debug + Send {
-    /// Of the samples that it takes.
-    fn rate(&self) -> Rate;
-
     /// Append one payload of these samples: 10, 20, 30, 40 or 60 ms of them.
     fn encode(&mut self, samples: &[i16], to: &mut Vec<u8>);
 }
@@ -125,7 +122,7 @@ impl Codec {
         Some(match self {
             Self::G711(law) => Box::new(G711Encoder::new(law)),
             Self::G722 => Box::new(G722Encoder::new()),
-            Self::L16(rate) => Box::new(L16Encoder::new(rate)),
+            Self::L16(_) => Box::new(L16Encoder),
             Self::Opus => Box::new(OpusEncoder::new(payload)?),
         })
     }

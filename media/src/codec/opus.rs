@@ -121,10 +121,6 @@ impl OpusEncoder {
 }
 
 impl Encoder for OpusEncoder {
-    fn rate(&self) -> Rate {
-        Rate::Wide
-    }
-
     fn encode(&mut self, samples: &[i16], to: &mut Vec<u8>) {
         let Some(input) = self.input.get_mut(..samples.len()) else { return };
         input.iter_mut().zip(samples).for_each(|(to, from)| *to = *from as u16);

@@ -1,0 +1,309 @@
+//! The tick of 20 ms in which all mixes of a worker are made.
+//!
+//! Ticks are the whole multiples of 20 ms of the monotonic clock, on every worker the same: a port that moves to
+//! another worker keeps its place in time. Each voice is decoded once in a tick, each mix goes out at once.
+
+use crate::dsp::mix::Gain;
+use crate::edges::Heard;
+use crate::messages::{Event, PortId};
+use crate::mixed::Mixed;
+use crate::payload::{Kind, Meaning};
+use crate::player::{End, Played};
+use crate::playout::TICK;
+use crate::ports::{Ports, Role};
+use crate::rtp::{HEADER, Header, Packet};
+use crate::stream::{Door, Said, Taken};
+use crate::time::{Micros, to_seconds};
+use crate::voice::Voice;
+
+/// Of more speakers than this only so many are mixed, the loudest of late.
+pub const MOST_MIXED: usize = 8;
+/// A worker that was held up longer than this leaves a gap instead of a burst.
+const MOST_BEHIND: u64 = 10;
+
+/// A packet that was kept for decoding and goes out as it came.
+type Kept = (u16, u32, u8, Vec<u8>);
+
+impl<D: Door> Ports<D> {
+    /// This port has something to do in each tick from now on.
+    pub fn join_the_mixing(&mut self, port: PortId, now: Micros) {
+        if self.mixing.is_empty() {
+            self.mixed_to = now / TICK;
+        }
+        if !self.mixing.contains(&port) {
+            self.mixing.push(port);
+        }
+    }
+
+    pub fn mixing_due(&self) -> Option<Micros> {
+        (!self.mixing.is_empty()).then(|| (self.mixed_to + 1) * TICK)
+    }
+
+    /// Make the mixes that are due.
+    pub fn mix_all(&mut self, now: Micros) {
+        let latest = now / TICK;
+        if latest.saturating_sub(self.mixed_to) > MOST_BEHIND {
+            self.mixed_to = latest - 1;
+        }
+        while self.mixed_to < latest && !self.mixing.is_empty() {
+            self.mixed_to += 1;
+            let number = self.mixed_to;
+            let mut next = 0;
+            while let Some(port) = self.mixing.get(next).copied() {
+                next += 1;
+                self.busy = Some(port);
+                self.guard(|ports| ports.mix_one(port, number, now));
+                // Who leaves the mix makes room for the next one at its place.
+                next -= usize::from(self.mixing.get(next - 1) != Some(&port));
+            }
+        }
+    }
+
+    fn mix_one(&mut self, id: PortId, number: u64, now: Micros) {
+        let Some(port) = self.ports.get_mut(&id) else {
+            self.mixing.retain(|known| *known != id);
+            return;
+        };
+        if matches!(port.role, Role::Player) {
+            self.play_on(id, number, now);
+            return;
+        }
+        let Some(mut mixed) = port.mixed.take() else {
+            self.mixing.retain(|known| *known != id);
+            return;
+        };
+        let hears = std::mem::take(&mut port.hears);
+        self.pull(&hears, number, now);
+        let began = self.has_begun(id, &mut mixed, &hears, now);
+        if began {
+            self.say_mixed(id, &mut mixed, &hears, number, now);
+        }
+        let leaves =
+            mixed.leaving.is_some_and(|(speaker, until)| began && self.may_leave(speaker, now >= until));
+        let leaving = mixed.leaving.map(|(speaker, _)| speaker);
+        if let Some(port) = self.ports.get_mut(&id) {
+            port.hears = hears;
+            port.mixed = Some(mixed);
+        }
+        if let Some(speaker) = leaving.filter(|_| leaves) {
+            self.let_packets_by(id, speaker, now);
+        }
+    }
+
+    /// Have everybody who is heard say this tick's part, and tell what players have come to an end.
+    fn pull(&mut self, hears: &[Heard], number: u64, now: Micros) {
+        for heard in hears {
+            if let Some(voice) = self.voice_mut(heard.speaker) {
+                voice.pull(number, now);
+                self.tell_played(heard.speaker, now);
+            }
+        }
+    }
+
+    pub fn voice_mut(&mut self, port: PortId) -> Option<&mut Voice> {
+        self.ports.get_mut(&port)?.voice.as_deref_mut()
+    }
+
+    /// Whether the voice that the listener heard as packets has come to where these ended.
+    fn has_begun(&mut self, id: PortId, mixed: &mut Mixed, hears: &[Heard], now: Micros) -> bool {
+        let Some(start) = mixed.start else { return true };
+        let heard = hears.iter().any(|heard| heard.speaker == start.speaker);
+        let voice = self.voice_mut(start.speaker).filter(|_| heard);
+        let there = voice.as_ref().and_then(|voice| voice.began());
+        let there = there.is_some_and(|began| began.wrapping_sub(start.heard_to) as i32 >= 0);
+        let talks = voice.and_then(|voice| voice.playout()).is_some_and(|playout| playout.has_packets());
+        if !there && heard && start.waits(talks, now) {
+            return false;
+        }
+        mixed.start = None;
+        if !there && let Some(stream) = self.stream_mut(id) {
+            stream.outgoing.go_on_anew();
+        }
+        true
+    }
+
+    fn say_mixed(&mut self, id: PortId, mixed: &mut Mixed, hears: &[Heard], number: u64, now: Micros) {
+        let missed = number.saturating_sub(mixed.number + 1);
+        mixed.skipped += if mixed.number == 0 { 0 } else { missed };
+        mixed.number = number;
+        let sounds =
+            hears.iter().any(|heard| self.voice_mut(heard.speaker).is_some_and(|voice| voice.sounds()));
+        if !mixed.is_due(sounds) {
+            mixed.skipped += 1;
+            return;
+        }
+        let mut payload = std::mem::take(&mut self.payload);
+        if let [Heard { speaker, gain: Gain::NONE, .. }] = hears
+            && mixed.takes_frames()
+        {
+            payload.clear();
+            if let Some(voice) = self.voice_mut(*speaker) {
+                match voice.ready(mixed.codec) {
+                    Some(ready) => payload.extend_from_slice(ready),
+                    None => payload.extend_from_slice(voice.encoded(mixed.codec, &mixed.payload)),
+                }
+            }
+            self.say(id, mixed, mixed.codec.rate().samples(TICK), &payload, now);
+        } else {
+            self.add_up(mixed, hears);
+            while let Some(samples) = mixed.packet(&mut payload) {
+                self.say(id, mixed, samples, &payload, now);
+            }
+        }
+        self.payload = payload;
+    }
+
+    fn add_up(&mut self, mixed: &mut Mixed, hears: &[Heard]) {
+        let mut mix = std::mem::take(&mut self.mix);
+        mix.clear();
+        let least = if hears.len() > MOST_MIXED { self.loudness_that_counts(hears) } else { 0.0 };
+        for heard in hears {
+            if let Some(voice) = self.voice_mut(heard.speaker)
+                && voice.sounds()
+                && (least == 0.0 || voice.loudness() >= least)
+            {
+                mix.add(voice.samples(mixed.codec.rate()), heard.gain);
+            }
+        }
+        mixed.take(&mix);
+        self.mix = mix;
+    }
+
+    /// How loud a speaker must be to be among the loudest.
+    fn loudness_that_counts(&mut self, hears: &[Heard]) -> f32 {
+        let mut loudest = [0f32; MOST_MIXED];
+        for heard in hears {
+            let mut loudness = self.voice_mut(heard.speaker).map_or(0.0, |voice| voice.loudness());
+            for place in &mut loudest {
+                if loudness > *place {
+                    std::mem::swap(place, &mut loudness);
+                }
+            }
+        }
+        loudest.last().copied().unwrap_or(0.0)
+    }
+
+    fn say(&mut self, id: PortId, mixed: &mut Mixed, samples: usize, payload: &[u8], now: Micros) {
+        // An encoder that has nothing to say (DTX) says nothing, or a byte that need not be sent.
+        if payload.len() <= usize::from(mixed.codec == crate::codec::Codec::Opus) * 2 {
+            mixed.skipped += 1;
+            return;
+        }
+        let tick = mixed.ticks(mixed.codec.rate().samples(TICK));
+        let said = Said {
+            payload_type: mixed.payload.payload_type,
+            clock_rate_hz: mixed.payload.clock_rate_hz,
+            length: mixed.ticks(samples),
+            skipped: tick.wrapping_mul(std::mem::take(&mut mixed.skipped) as u32),
+            payload,
+        };
+        if let Some(stream) = self.stream_mut(id) {
+            stream.say(&said, now);
+        }
+    }
+
+    // ------------------------------------------------------------ back to packets
+
+    /// Whether everything of this speaker that was decoded has been heard; or `now` it must end anyhow.
+    fn may_leave(&mut self, speaker: PortId, now: bool) -> bool {
+        let playout = self.voice_mut(speaker).and_then(|voice| voice.playout());
+        now || playout.is_none_or(|playout| playout.is_between_packets())
+    }
+
+    /// The packets that wait to be decoded go out as they came, and so does all that follows.
+    fn let_packets_by(&mut self, listener: PortId, speaker: PortId, now: Micros) {
+        let playout = self.voice_mut(speaker).and_then(|voice| voice.playout());
+        let kept: Vec<Kept> = playout.map_or_else(Vec::new, |playout| {
+            let unplayed = playout.unplayed();
+            unplayed
+                .map(|(sequence, timestamp, number, data)| (sequence, timestamp, number, data.to_vec()))
+                .collect()
+        });
+        self.leave_the_mix(listener);
+        if let Some(stream) = self.stream_mut(listener) {
+            stream.outgoing.go_on_seamlessly();
+        }
+        for packet in kept {
+            self.pass_kept(listener, speaker, &packet, now);
+        }
+    }
+
+    fn pass_kept(&mut self, listener: PortId, speaker: PortId, kept: &Kept, now: Micros) {
+        let (sequence, timestamp, payload_type, ref payload) = *kept;
+        let Some(stream) = self.stream(speaker) else { return };
+        let Some(found) = stream.settled.as_ref().and_then(|settled| settled.receive.find(payload_type))
+        else {
+            return;
+        };
+        let (place, meaning): (usize, Meaning) = found;
+        if meaning.kind != Kind::Sound {
+            return;
+        }
+        let run = stream.incoming.run();
+        let mut data = vec![0; HEADER];
+        data.extend_from_slice(payload);
+        let header = Header { marker: false, payload_type, sequence, timestamp, ssrc: 0 };
+        if let Some(head) = data.first_chunk_mut() {
+            header.write(head);
+        }
+        let Some(packet) = Packet::parse(&data) else { return };
+        let taken = Taken::Rtp { packet, payload: place, meaning, run, began_at: now };
+        let ears = self.ports.get(&speaker).map(|port| &port.heard_by);
+        let ear = ears.and_then(|ears| ears.iter().find(|ear| ear.listener == listener));
+        let Some((edge, number)) = ear.map(|ear| (ear.edge, ear.payloads.get(place))) else { return };
+        if let Some(stream) = self.stream_mut(listener) {
+            stream.pass((edge, now), &taken, number, &mut data, now);
+        }
+    }
+
+    // ------------------------------------------------------------ players
+
+    /// Time passes for what is played although nobody may hear it.
+    fn play_on(&mut self, id: PortId, number: u64, now: Micros) {
+        let Some(voice) = self.voice_mut(id) else { return };
+        voice.pull(number, now);
+        let goes_on = voice.player_mut().is_some_and(|player| player.has_end());
+        if !goes_on {
+            self.mixing.retain(|known| *known != id);
+        }
+        self.tell_played(id, now);
+    }
+
+    /// Tell the engine what has come to an end at a player, and see what its listeners hear then.
+    pub fn tell_played(&mut self, id: PortId, now: Micros) {
+        let player = self.voice_mut(id).and_then(|voice| voice.player_mut());
+        if let Some(ended) = player.and_then(|player| player.take_ended()) {
+            self.events.push(played(id, ended, String::new(), now));
+            self.ended.push(id);
+        }
+    }
+
+    /// A digit was pressed at `port`: what it hears and what such a digit ends is over.
+    pub fn end_by_digit(&mut self, port: PortId, digit: &str, now: Micros) {
+        let mut next = 0;
+        while let Some(speaker) =
+            self.ports.get(&port).and_then(|port| port.hears.get(next)).map(|heard| heard.speaker)
+        {
+            next += 1;
+            if let Some(player) = self.voice_mut(speaker).and_then(|voice| voice.player_mut())
+                && player.is_ended_by(digit)
+            {
+                player.stop(End::Digit);
+                self.tell_played(speaker, now);
+            }
+        }
+        self.refresh_ended(now);
+    }
+
+    /// Players that have come to an end are heard no longer.
+    pub fn refresh_ended(&mut self, now: Micros) {
+        while let Some(player) = self.ended.pop() {
+            self.refresh_listeners(player, now);
+        }
+    }
+}
+
+pub fn played(port: PortId, ended: Played, fault: String, now: Micros) -> Event {
+    let Played { play, end, position } = ended;
+    Event::Played { port, play, end, position, fault, clock_s: to_seconds(now) }
+}

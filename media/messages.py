@@ -98,7 +98,10 @@ class ClosePort(msgspec.Struct, frozen=True, array_like=True, tag=6, gc=False):
 
 
 class OpenPlayer(msgspec.Struct, frozen=True, array_like=True, tag=7, gc=False):
-    """A port that only speaks, once it is told what: `Play`."""
+    """A port that only speaks, once it is told what: `Play`.
+
+    Call 0 is nobody's: its players can be heard in all calls, at the cost of one (music on hold).
+    """
 
     port: int
     call: int

@@ -36,6 +36,10 @@ struct KnownPort {
 
 type GroupId = u64;
 
+/// Players of this call are on every worker at once, so that whoever hears them need not move.
+pub const EVERYBODY: CallId = 0;
+const ON_EVERY_WORKER: GroupId = 0;
+
 /// Calls that were ever joined, and so must share a worker.
 #[derive(Debug)]
 struct Group {
@@ -152,6 +156,14 @@ impl Control {
                 let worker = self.open(port, call, Some(local))?;
                 steps.push(Step::Order { worker, command });
             }
+            Command::OpenPlayer { port, call: EVERYBODY } => {
+                if self.ports.contains_key(&port) {
+                    return Err("the port is open already");
+                }
+                let shared = KnownPort { call: EVERYBODY, group: ON_EVERY_WORKER, local: None };
+                self.ports.insert(port, shared);
+                self.everywhere(&command, steps);
+            }
             Command::OpenPlayer { port, call } => {
                 let worker = self.open(port, call, None)?;
                 steps.push(Step::Order { worker, command });
@@ -164,7 +176,7 @@ impl Control {
                 // Ports that do not share a worker do not hear each other, and a closed one hears nobody.
                 let workers = (self.worker_of(listener), self.worker_of(speaker));
                 if let (Ok(worker), Ok(other)) = workers
-                    && worker == other
+                    && (worker == other || self.is_on_every_worker(speaker))
                 {
                     steps.push(Step::Order { worker, command });
                 }
@@ -173,11 +185,20 @@ impl Control {
                 let worker = self.worker_of(terms.port)?;
                 steps.push(Step::Order { worker, command });
             }
+            Command::Play { port, .. } | Command::ControlPlayer { port, .. }
+                if self.is_on_every_worker(port) =>
+            {
+                self.everywhere(&command, steps);
+            }
             Command::Play { port, .. } | Command::ControlPlayer { port, .. } => {
                 steps.push(Step::Order { worker: self.worker_of(port)?, command });
             }
             Command::AskReport { port } => {
                 steps.push(Step::Order { worker: self.worker_of(port)?, command });
+            }
+            Command::ClosePort { port } if self.is_on_every_worker(port) => {
+                self.ports.remove(&port);
+                self.everywhere(&command, steps);
             }
             Command::ClosePort { port } => steps.push(self.close(port)?),
             Command::KeepMemo { call, memo } => {
@@ -249,8 +270,21 @@ impl Control {
         }
     }
 
+    pub fn is_on_every_worker(&self, port: PortId) -> bool {
+        self.ports.get(&port).is_some_and(|known| known.group == ON_EVERY_WORKER)
+    }
+
+    fn everywhere(&self, command: &Command, steps: &mut Vec<Step>) {
+        let order = |worker| Step::Order { worker, command: command.clone() };
+        steps.extend((0..self.load.len()).map(order));
+    }
+
+    /// One that is on every worker speaks for itself on the first.
     pub fn worker_of(&self, port: PortId) -> Result<usize, Refusal> {
         let known = self.ports.get(&port).ok_or("no such port")?;
+        if known.group == ON_EVERY_WORKER {
+            return Ok(0);
+        }
         self.groups.get(&known.group).map(|group| group.worker).ok_or("the port has no group")
     }
 
@@ -259,7 +293,7 @@ impl Control {
         let group_of =
             |port| self.ports.get(&port).map(|known: &KnownPort| known.group).ok_or("no such port");
         let (one, other) = (group_of(one)?, group_of(other)?);
-        if one == other {
+        if one == other || other == ON_EVERY_WORKER {
             return Ok(None);
         }
         let size = |group| self.groups.get(&group).map_or(0, |group| group.ports.len());

@@ -28,6 +28,13 @@ pub struct Ear {
     pub mixed: bool,
 }
 
+impl Ear {
+    /// Who hears a player hears no payloads of its own.
+    pub fn of_player(listener: PortId, edge: u64, mixed: bool) -> Self {
+        Self { listener, edge, payloads: PayloadMap::default(), mixed }
+    }
+}
+
 /// An edge, at its listener.
 #[derive(Debug)]
 pub struct Heard {
@@ -144,7 +151,9 @@ impl<D: Door> Ports<D> {
     fn is_live(&self, speaker: PortId) -> bool {
         match self.ports.get(&speaker).map(|port| (&port.role, &port.voice)) {
             Some((Role::Stream(stream), _)) => stream.sends().is_some(),
-            Some((Role::Player, voice)) => voice.as_ref().is_some_and(|voice| voice.has_something_to_play()),
+            Some((Role::Player { .. }, voice)) => {
+                voice.as_ref().is_some_and(|voice| voice.has_something_to_play())
+            }
             None => false,
         }
     }

@@ -79,11 +79,11 @@ struct Engine {
     line: Option<Line>,
 }
 
-/// A list whose files are to be read, and for which player.
-type ToLoad = (PortId, PlayRequest);
+/// A list whose files are to be read, for which player on which worker.
+type ToLoad = (usize, PortId, PlayRequest);
 
 /// A list whose files were read: for which player, its number, what became of it.
-type Loaded = (PortId, u64, Result<Playlist, Fault>);
+type Loaded = (usize, PortId, u64, Result<Playlist, Fault>);
 
 /// Serve engines until SIGTERM. Blocks.
 pub fn serve(settings: &Settings) -> io::Result<()> {
@@ -273,15 +273,18 @@ impl Engine {
     fn load(&self, worker: usize, port: PortId, request: PlayRequest) {
         let play = request.play;
         self.order(worker, Task::Do(Command::Play { port, request: Box::new(request.clone()) }));
-        if self.loading.try_send((port, request)).is_err() {
+        if self.loading.try_send((worker, port, request)).is_err() {
             let fault = Err("too many files wait to be read".to_owned());
             self.order(worker, Task::Loaded { port, play, list: Box::new(fault) });
         }
     }
 
     fn collect_loaded(&mut self) {
-        while let Ok((port, play, list)) = self.loaded.try_recv() {
-            if let Ok(worker) = self.control.worker_of(port) {
+        while let Ok((asked, port, play, list)) = self.loaded.try_recv() {
+            // The player may have moved meanwhile.
+            let there =
+                if self.control.is_on_every_worker(port) { Ok(asked) } else { self.control.worker_of(port) };
+            if let Ok(worker) = there {
                 self.order(worker, Task::Loaded { port, play, list: Box::new(list) });
             }
         }
@@ -356,9 +359,9 @@ fn start_loader(bell: Arc<Bell>) -> io::Result<(SyncSender<ToLoad>, Receiver<Loa
     let (answer, loaded) = sync_channel(QUEUE);
     std::thread::Builder::new().name("loader".to_owned()).spawn(move || {
         let mut loader = Loader::default();
-        for (port, request) in asked {
+        for (worker, port, request) in asked {
             let list = loader.load(&request);
-            if answer.send((port, request.play, list)).is_err() {
+            if answer.send((worker, port, request.play, list)).is_err() {
                 return;
             }
             bell.ring();

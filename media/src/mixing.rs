@@ -64,7 +64,7 @@ impl<D: Door> Ports<D> {
             self.mixing.retain(|known| *known != id);
             return;
         };
-        if matches!(port.role, Role::Player) {
+        if matches!(port.role, Role::Player { .. }) {
             self.play_on(id, number, now);
             return;
         }
@@ -273,8 +273,16 @@ impl<D: Door> Ports<D> {
     pub fn tell_played(&mut self, id: PortId, now: Micros) {
         let player = self.voice_mut(id).and_then(|voice| voice.player_mut());
         if let Some(ended) = player.and_then(|player| player.take_ended()) {
-            self.events.push(played(id, ended, String::new(), now));
+            self.push_played(id, ended, String::new(), now);
             self.ended.push(id);
+        }
+    }
+
+    pub fn push_played(&mut self, port: PortId, ended: Played, fault: String, now: Micros) {
+        let Played { play, end, position } = ended;
+        let mute = self.ports.get(&port).is_some_and(|port| matches!(port.role, Role::Player { mute: true }));
+        if !mute {
+            self.events.push(Event::Played { port, play, end, position, fault, clock_s: to_seconds(now) });
         }
     }
 
@@ -301,9 +309,4 @@ impl<D: Door> Ports<D> {
             self.refresh_listeners(player, now);
         }
     }
-}
-
-pub fn played(port: PortId, ended: Played, fault: String, now: Micros) -> Event {
-    let Played { play, end, position } = ended;
-    Event::Played { port, play, end, position, fault, clock_s: to_seconds(now) }
 }

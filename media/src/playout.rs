@@ -724,7 +724,8 @@ mod tests {
     #[test]
     fn loss_is_concealed_and_costs_no_time() {
         let mut random = Random::new(9);
-        let line = Line::new(1000, TICK, tone, move |_| (!random.next().is_multiple_of(20)).then_some(0)).run(990);
+        let line =
+            Line::new(1000, TICK, tone, move |_| (!random.next().is_multiple_of(20)).then_some(0)).run(990);
         let share = line.playout.concealed as f64 / line.playout.played as f64;
         assert!((0.03..0.07).contains(&share), "{share}");
         assert!(line.playout.waiting() <= TICK);

@@ -9,11 +9,11 @@ use std::hash::{BuildHasherDefault, Hasher};
 use std::net::SocketAddr;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
+use crate::control::EVERYBODY;
 use crate::dsp::mix::Mix;
 use crate::edges::{Ear, Heard, choose};
 use crate::messages::{Action, Command, Event, Negotiated, PortId, Report};
 use crate::mixed::Mixed;
-use crate::mixing::played;
 use crate::payload::PayloadSets;
 use crate::player::{End, Player, Playlist};
 use crate::random::Random;
@@ -50,8 +50,10 @@ pub struct Port<D> {
 )]
 pub enum Role<D> {
     Stream(Stream<D>),
-    /// Only speaks.
-    Player,
+    /// Only speaks. One that is on every worker is spoken for by that on the first.
+    Player {
+        mute: bool,
+    },
 }
 
 /// Spreads small integers over a hash table; the engine that picks them is no adversary.
@@ -80,6 +82,7 @@ impl Hasher for IdHasher {
 type ById<D> = HashMap<PortId, Box<Port<D>>, BuildHasherDefault<IdHasher>>;
 
 pub struct Ports<D> {
+    worker: u16,
     pub ports: ById<D>,
     deadlines: BinaryHeap<Reverse<(Micros, PortId)>>,
     payload_sets: PayloadSets,
@@ -105,6 +108,7 @@ impl<D: Door> Ports<D> {
     /// `worker` numbers the workers, so that edges keep unique numbers when ports move.
     pub fn new(worker: u16, seed: u64, silence: Micros, epoch: Micros) -> Self {
         Self {
+            worker,
             ports: ById::default(),
             deadlines: BinaryHeap::new(),
             payload_sets: PayloadSets::default(),
@@ -134,14 +138,14 @@ impl<D: Door> Ports<D> {
     pub fn stream(&self, port: PortId) -> Option<&Stream<D>> {
         match &self.ports.get(&port)?.role {
             Role::Stream(stream) => Some(stream),
-            Role::Player => None,
+            Role::Player { .. } => None,
         }
     }
 
     pub fn stream_mut(&mut self, port: PortId) -> Option<&mut Stream<D>> {
         match &mut self.ports.get_mut(&port)?.role {
             Role::Stream(stream) => Some(stream),
-            Role::Player => None,
+            Role::Player { .. } => None,
         }
     }
 
@@ -167,8 +171,8 @@ impl<D: Door> Ports<D> {
             }
             Command::ClosePort { port } => self.close(*port, now),
             Command::AskReport { port } => self.report(*port, now),
-            Command::OpenPlayer { port, .. } => {
-                self.open_player(*port);
+            Command::OpenPlayer { port, call } => {
+                self.open_player(*port, *call == EVERYBODY);
                 Ok(())
             }
             Command::Play { port, request } => self.expect(*port, request.play, now),
@@ -191,8 +195,8 @@ impl<D: Door> Ports<D> {
         self.insert(port, Role::Stream(stream));
     }
 
-    fn open_player(&mut self, port: PortId) {
-        self.insert(port, Role::Player);
+    fn open_player(&mut self, port: PortId, on_every_worker: bool) {
+        self.insert(port, Role::Player { mute: on_every_worker && self.worker != 0 });
         if let Some(port) = self.ports.get_mut(&port) {
             port.voice = Some(Box::new(Voice::new(Source::Player(Box::default()))));
         }
@@ -251,7 +255,7 @@ impl<D: Door> Ports<D> {
             Err(fault) => {
                 player.stop(End::Failed);
                 if let Some(ended) = player.take_ended() {
-                    self.events.push(played(port, ended, fault, now));
+                    self.push_played(port, ended, fault, now);
                 }
             }
         }
@@ -294,9 +298,13 @@ impl<D: Door> Ports<D> {
                 stream.close(clock, &mut self.events);
                 stream.report(true, now)
             }
-            Role::Player => Report { port, closed: true, clock_s: to_seconds(now), ..Report::default() },
+            Role::Player { .. } => {
+                Report { port, closed: true, clock_s: to_seconds(now), ..Report::default() }
+            }
         };
-        self.events.push(Event::Report(Box::new(heard(report, closed.voice.as_deref()))));
+        if !matches!(closed.role, Role::Player { mute: true }) {
+            self.events.push(Event::Report(Box::new(heard(report, closed.voice.as_deref()))));
+        }
         Ok(())
     }
 
@@ -329,7 +337,7 @@ impl<D: Door> Ports<D> {
         let known = self.ports.get(&port).ok_or(UNKNOWN)?;
         let report = match &known.role {
             Role::Stream(stream) => stream.report(false, now),
-            Role::Player => Report { port, clock_s: to_seconds(now), ..Report::default() },
+            Role::Player { .. } => Report { port, clock_s: to_seconds(now), ..Report::default() },
         };
         let report = heard(report, known.voice.as_deref());
         self.events.push(Event::Report(Box::new(report)));
@@ -462,7 +470,7 @@ impl<D: Door> Ports<D> {
         port.armed = None;
         match &mut port.role {
             Role::Stream(stream) => stream.tick(self.silence, clock, &mut self.random, &mut self.events),
-            Role::Player => {}
+            Role::Player { .. } => {}
         }
         self.arm(id);
     }
@@ -473,7 +481,7 @@ impl<D: Door> Ports<D> {
         let Some(port) = self.ports.get_mut(&id) else { return };
         let deadline = match &port.role {
             Role::Stream(stream) => stream.deadline(silence),
-            Role::Player => None,
+            Role::Player { .. } => None,
         };
         if let Some(at) = deadline
             && port.armed.is_none_or(|armed| at < armed)
@@ -485,9 +493,19 @@ impl<D: Door> Ports<D> {
 
     // ------------------------------------------------------------ moving to another worker
 
-    /// Give away ports as they are, to be adopted by another worker. Their edges must stay among them.
+    /// Give away ports as they are, to be adopted by another worker. Their edges must stay among them, but for
+    /// those to players that are on every worker.
     pub fn release(&mut self, ids: &[PortId]) -> Vec<Port<D>> {
-        let released = ids.iter().filter_map(|id| self.ports.remove(id)).map(|port| *port).collect();
+        let released: Vec<Port<D>> =
+            ids.iter().filter_map(|id| self.ports.remove(id)).map(|port| *port).collect();
+        for port in &released {
+            // Players that are on every worker stay.
+            for heard in &port.hears {
+                if let Some(speaker) = self.ports.get_mut(&heard.speaker) {
+                    speaker.heard_by.retain(|ear| ear.listener != port.id);
+                }
+            }
+        }
         self.mixing.retain(|known| !ids.contains(known));
         self.forget_stale_deadlines();
         released
@@ -497,8 +515,15 @@ impl<D: Door> Ports<D> {
     pub fn adopt(&mut self, mut port: Port<D>, now: Micros) {
         let id = port.id;
         port.armed = None;
-        if port.mixed.is_some() || matches!(port.role, Role::Player) {
+        if port.mixed.is_some() || matches!(port.role, Role::Player { .. }) {
             self.join_the_mixing(id, now);
+        }
+        for heard in &port.hears {
+            if let Some(speaker) = self.ports.get_mut(&heard.speaker)
+                && speaker.heard_by.iter().all(|ear| ear.edge != heard.edge)
+            {
+                speaker.heard_by.push(Ear::of_player(id, heard.edge, port.mixed.is_some()));
+            }
         }
         self.ports.insert(id, Box::new(port));
         self.arm(id);
@@ -513,7 +538,7 @@ impl<D: Door> Port<D> {
     pub fn door(&mut self) -> Option<&mut D> {
         match &mut self.role {
             Role::Stream(stream) => Some(&mut stream.door),
-            Role::Player => None,
+            Role::Player { .. } => None,
         }
     }
 }

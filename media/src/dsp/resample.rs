@@ -7,7 +7,7 @@
 use std::sync::LazyLock;
 
 use crate::codec::Rate;
-use crate::time::{MILLISECOND, Micros, SECOND};
+use crate::time::{MILLISECOND, Micros};
 
 /// Coefficients for each input sample that an output sample of the lower rate, or a step up to it, looks at.
 const REACH: usize = 52;

@@ -82,6 +82,8 @@ class Hear(msgspec.Struct, frozen=True, array_like=True, tag=4, gc=False):
     listener: int
     speaker: int
     gain_db: float = 0.0
+    side: str = "both"
+    """where a recorder of two channels writes it: "left", "right" or "both\""""
 
 
 class Unhear(msgspec.Struct, frozen=True, array_like=True, tag=5, gc=False):
@@ -142,6 +144,36 @@ class ControlPlayer(msgspec.Struct, frozen=True, array_like=True, tag=13):
     port: int
     action: str
     position_ms: int = 0
+
+
+class OpenRecorder(msgspec.Struct, frozen=True, array_like=True, tag=14):
+    """A port that only hears: what it hears is written into `path`, which must not be there yet.
+
+    `format`: "linear", "a-law", "mu-law" (WAV) or "opus" (Ogg; 16000 Hz only). Beside it lies a sidecar,
+    `path`.json: when it began, and what was marked. `ClosePort` ends it; `Captured` follows, or comes
+    before where it cannot be written.
+    """
+
+    port: int
+    call: int
+    path: str
+    format: str = "linear"
+    rate_hz: int = 8000
+    channels: int = 1
+
+
+class MarkRecording(msgspec.Struct, frozen=True, array_like=True, tag=15):
+    """Note in the sidecar that something happens now."""
+
+    port: int
+    label: str
+
+
+class MaskRecording(msgspec.Struct, frozen=True, array_like=True, tag=16):
+    """From now on, silence is written in place of what is heard; or no longer. The sidecar says so."""
+
+    port: int
+    masked: bool
 
 
 class KeepMemo(msgspec.Struct, frozen=True, array_like=True, tag=8):
@@ -268,6 +300,19 @@ class Played(msgspec.Struct, frozen=True, array_like=True, tag=109):
     clock_s: float
 
 
+class Captured(msgspec.Struct, frozen=True, array_like=True, tag=110):
+    """A recording has ended and is on the disk, or `fault` says why it is not, or not to its end."""
+
+    port: int
+    path: str
+    seconds: float
+    bytes: int
+    sha256: str
+    missing_s: float
+    """silence in it that stands for sound which the disk was too slow for"""
+    fault: str
+
+
 Command = (
     Hello
     | OpenPort
@@ -278,9 +323,12 @@ Command = (
     | OpenPlayer
     | Play
     | ControlPlayer
+    | OpenRecorder
+    | MarkRecording
+    | MaskRecording
     | KeepMemo
     | DropMemo
     | AskMemos
     | AskReport
 )
-Event = Welcome | PortFailed | Started | Digit | Silent | Report | Memos | Refused | Played
+Event = Welcome | PortFailed | Started | Digit | Silent | Report | Memos | Refused | Played | Captured

@@ -168,6 +168,13 @@ impl Control {
                 let worker = self.open(port, call, None)?;
                 steps.push(Step::Order { worker, command });
             }
+            Command::OpenRecorder { port, call, .. } => {
+                let worker = self.open(port, call, None)?;
+                steps.push(Step::Order { worker, command });
+            }
+            Command::MarkRecording { port, .. } | Command::MaskRecording { port, .. } => {
+                steps.push(Step::Order { worker: self.worker_of(port)?, command });
+            }
             Command::Hear { listener, speaker, .. } => {
                 steps.extend(self.join(listener, speaker)?);
                 steps.push(Step::Order { worker: self.worker_of(listener)?, command });

@@ -5,6 +5,7 @@
 //! mix. Each change of the edges, of what was negotiated or of what is sent is looked at here once; what follows
 //! from it stands in the edges (`Ear::mixed`), so that a packet needs no decision.
 
+use crate::capture::Side;
 use crate::codec::Codec;
 use crate::dsp::mix::Gain;
 use crate::messages::PortId;
@@ -41,6 +42,7 @@ pub struct Heard {
     pub speaker: PortId,
     pub edge: u64,
     pub gain: Gain,
+    pub side: Side,
     pub drawn_at: Micros,
     last_at: Option<Micros>,
 }
@@ -52,13 +54,14 @@ impl<D: Door> Ports<D> {
     /// Draw an edge, or change how loud it is.
     pub fn hear(
         &mut self,
-        listener: PortId,
-        speaker: PortId,
+        (listener, speaker): (PortId, PortId),
         gain_db: f64,
+        side: Side,
         now: Micros,
     ) -> Result<(), Refusal> {
-        if self.stream(listener).is_none() {
-            return Err("the listener is no open stream");
+        let ear = self.ports.get(&listener).map(|port| &port.role);
+        if !matches!(ear, Some(Role::Stream(_) | Role::Recorder(_))) {
+            return Err("the listener is no open stream or recorder");
         }
         if !self.ports.contains_key(&speaker) {
             return Err("the speaker is no open port");
@@ -68,10 +71,10 @@ impl<D: Door> Ports<D> {
         let edge = self.last_edge + 1;
         let Some(port) = self.ports.get_mut(&listener) else { return Ok(()) };
         match port.hears.iter_mut().find(|heard| heard.speaker == speaker) {
-            Some(known) if known.gain == gain => return Ok(()),
-            Some(known) => known.gain = gain,
+            Some(known) if (known.gain, known.side) == (gain, side) => return Ok(()),
+            Some(known) => (known.gain, known.side) = (gain, side),
             None => {
-                port.hears.push(Heard { speaker, edge, gain, drawn_at: now, last_at: None });
+                port.hears.push(Heard { speaker, edge, gain, side, drawn_at: now, last_at: None });
                 self.last_edge = edge;
                 if let Some(port) = self.ports.get_mut(&speaker) {
                     port.heard_by.push(Ear { listener, edge, payloads, mixed: false });
@@ -127,6 +130,10 @@ impl<D: Door> Ports<D> {
 
     /// See whether a listener gets packets or a mix, and bring that about.
     pub fn refresh(&mut self, listener: PortId, now: Micros) {
+        if self.ports.get(&listener).is_some_and(|port| matches!(port.role, Role::Recorder(_))) {
+            self.set_ears(listener, true);
+            return;
+        }
         match self.target(listener) {
             Some(target) => self.begin_mix(listener, target, now),
             None => self.end_mix(listener, now),
@@ -154,7 +161,7 @@ impl<D: Door> Ports<D> {
             Some((Role::Player { .. }, voice)) => {
                 voice.as_ref().is_some_and(|voice| voice.has_something_to_play())
             }
-            None => false,
+            Some((Role::Recorder(_), _)) | None => false,
         }
     }
 

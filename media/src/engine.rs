@@ -4,12 +4,14 @@ use std::io;
 use std::os::unix::net::{UnixListener, UnixStream};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::sync::mpsc::{Receiver, SyncSender, TrySendError, sync_channel};
+use std::sync::atomic::Ordering;
+use std::sync::mpsc::{Receiver, SyncSender, TrySendError, channel, sync_channel};
 use std::thread::JoinHandle;
 
 use rustix::fs::Mode;
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit, umask};
 
+use crate::capture::ToWriter;
 use crate::control::{Control, Step};
 use crate::io::{Bell, NOTHING, Poller, epoch, now, stop_signals};
 use crate::line::Line;
@@ -21,7 +23,8 @@ use crate::random::Random;
 use crate::sockets::Sockets;
 use crate::sound::Fault;
 use crate::time::Micros;
-use crate::worker::{Task, Worker};
+use crate::worker::{Task, Worker, Writing};
+use crate::writer::Recordings;
 
 /// Orders under way to one worker, and batches of events under way from all.
 const QUEUE: usize = 4096;
@@ -76,6 +79,8 @@ struct Engine {
     events_bell: Arc<Bell>,
     loading: SyncSender<ToLoad>,
     loaded: Receiver<Loaded>,
+    /// Ends by itself when the workers have, and all is written.
+    writer: Option<JoinHandle<()>>,
     line: Option<Line>,
 }
 
@@ -122,9 +127,10 @@ impl Engine {
         let (to_control, events) = sync_channel(QUEUE);
         let events_bell = Arc::new(Bell::new()?);
         let mut random = Random::new(std::hash::BuildHasher::hash_one(&std::hash::RandomState::new(), 0));
+        let (writing, writer) = start_writer(to_control.clone(), events_bell.clone())?;
         let workers = (0..settings.workers).map(|number| {
             let ports = Ports::new(number as u16, random.next(), settings.silence, epoch());
-            start_worker(number, ports, to_control.clone(), events_bell.clone())
+            start_worker(number, ports, to_control.clone(), events_bell.clone(), writing.clone())
         });
         let workers = workers.collect::<io::Result<Vec<_>>>()?;
         let poller = Poller::new()?;
@@ -132,7 +138,18 @@ impl Engine {
         poller.watch(&*events_bell, EVENTS)?;
         let (loading, loaded) = start_loader(events_bell.clone())?;
         let control = Control::new(settings.first_rtp_port, settings.last_rtp_port, settings.workers);
-        Ok(Self { control, workers, poller, listener, events, events_bell, loading, loaded, line: None })
+        Ok(Self {
+            control,
+            workers,
+            poller,
+            listener,
+            events,
+            events_bell,
+            loading,
+            loaded,
+            writer: Some(writer),
+            line: None,
+        })
     }
 
     fn run(mut self, stop: &impl std::os::fd::AsFd) -> io::Result<()> {
@@ -327,6 +344,7 @@ impl Engine {
             let ended = worker.thread.join().unwrap_or_else(|_| Err(io::Error::other("a worker panicked")));
             result = result.and(ended);
         }
+        let _ = self.writer.take().map(JoinHandle::join);
         self.collect_events();
         if let Some(line) = &mut self.line {
             line.write_last_words();
@@ -340,10 +358,11 @@ fn start_worker(
     ports: Ports<Sockets>,
     events: SyncSender<Vec<Event>>,
     events_bell: Arc<Bell>,
+    writing: Writing,
 ) -> io::Result<WorkerHandle> {
     let (tasks, inbox) = sync_channel(QUEUE);
     let bell = Arc::new(Bell::new()?);
-    let worker = Worker::new(ports, inbox, bell.clone(), events, events_bell.clone())?;
+    let worker = Worker::new(ports, inbox, bell.clone(), events, events_bell.clone(), writing)?;
     let thread = std::thread::Builder::new().name(format!("media-{number}")).stack_size(512 << 10);
     let at_end = RingAtEnd(events_bell);
     let run = move || {
@@ -368,4 +387,27 @@ fn start_loader(bell: Arc<Bell>) -> io::Result<(SyncSender<ToLoad>, Receiver<Loa
         }
     })?;
     Ok((loading, loaded))
+}
+
+/// The thread that writes recordings. It ends when nobody can hand it anything any more.
+fn start_writer(events: SyncSender<Vec<Event>>, bell: Arc<Bell>) -> io::Result<(Writing, JoinHandle<()>)> {
+    let (work, handed_over) = channel::<ToWriter>();
+    let writing = Writing::new(work);
+    let written = writing.counter();
+    let thread = std::thread::Builder::new().name("writer".to_owned()).spawn(move || {
+        let mut recordings = Recordings::default();
+        for work in handed_over {
+            let sound = matches!(work, ToWriter::Sound { .. });
+            let event = recordings.take(work);
+            if sound {
+                written.fetch_sub(1, Ordering::Relaxed);
+            }
+            if let Some(event) = event
+                && events.send(vec![event]).is_ok()
+            {
+                bell.ring();
+            }
+        }
+    })?;
+    Ok((writing, thread))
 }

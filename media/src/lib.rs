@@ -7,6 +7,7 @@
 #![deny(clippy::expect_used, clippy::indexing_slicing, clippy::panic, clippy::unwrap_used, unsafe_code)]
 #![cfg_attr(test, allow(clippy::expect_used, clippy::indexing_slicing, clippy::unwrap_used))]
 
+mod capture;
 mod codec;
 mod control;
 mod dsp;
@@ -41,3 +42,4 @@ mod time;
 mod voice;
 mod wire;
 mod worker;
+mod writer;

@@ -4,6 +4,8 @@
 
 use std::net::{IpAddr, SocketAddr};
 
+use crate::capture::Side;
+use crate::codec::Rate;
 use crate::payload::Payload;
 use crate::player::{End, Segment};
 use crate::time::{MILLISECOND, Micros};
@@ -47,6 +49,35 @@ pub enum ClipRequest {
     File { path: Box<str>, start: Micros },
 }
 
+/// What a recording is to be.
+#[derive(Debug, Clone, PartialEq)]
+pub struct RecordRequest {
+    pub path: Box<str>,
+    pub format: Format,
+    pub rate: Rate,
+    pub channels: usize,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Format {
+    Linear,
+    ALaw,
+    MuLaw,
+    Opus,
+}
+
+/// What became of a recording; with a fault, what went wrong instead.
+#[derive(Debug, Clone, PartialEq, Default)]
+pub struct Captured {
+    pub port: PortId,
+    pub path: String,
+    pub seconds: f64,
+    pub bytes: u64,
+    pub sha256: String,
+    pub missing_s: f64,
+    pub fault: String,
+}
+
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Action {
     Stop,
@@ -60,12 +91,15 @@ pub enum Command {
     Hello { version: u64, orphan_s: f64 },
     OpenPort { port: PortId, call: CallId, local: SocketAddr },
     Negotiated(Box<Negotiated>),
-    Hear { listener: PortId, speaker: PortId, gain_db: f64 },
+    Hear { listener: PortId, speaker: PortId, gain_db: f64, side: Side },
     Unhear { listener: PortId, speaker: PortId },
     ClosePort { port: PortId },
     OpenPlayer { port: PortId, call: CallId },
     Play { port: PortId, request: Box<PlayRequest> },
     ControlPlayer { port: PortId, action: Action },
+    OpenRecorder { port: PortId, call: CallId, request: Box<RecordRequest> },
+    MarkRecording { port: PortId, label: String },
+    MaskRecording { port: PortId, masked: bool },
     KeepMemo { call: CallId, memo: Vec<u8> },
     DropMemo { call: CallId },
     AskMemos,
@@ -83,6 +117,7 @@ pub enum Event {
     Memos { memos: Vec<(CallId, Vec<u8>)>, ports: Vec<(PortId, CallId, Option<SocketAddr>)> },
     Refused { tag: u64, why: String },
     Played { port: PortId, play: u64, end: End, position: Micros, fault: String, clock_s: f64 },
+    Captured(Box<Captured>),
 }
 
 #[derive(Debug, Clone, PartialEq, Default)]
@@ -133,6 +168,7 @@ impl Command {
                 listener: reader.number()?,
                 speaker: reader.number()?,
                 gain_db: if fields > 2 { reader.float()? } else { 0.0 },
+                side: if fields > 3 { side(reader)? } else { Side::Both },
             },
             5 => Self::Unhear { listener: reader.number()?, speaker: reader.number()? },
             6 => Self::ClosePort { port: reader.number()? },
@@ -145,6 +181,13 @@ impl Command {
                 Self::Play { port: reader.number()?, request: Box::new(PlayRequest::read(fields, reader)?) }
             }
             13 => Self::ControlPlayer { port: reader.number()?, action: action(fields, reader)? },
+            14 => Self::OpenRecorder {
+                port: reader.number()?,
+                call: reader.uint()?,
+                request: Box::new(RecordRequest::read(reader)?),
+            },
+            15 => Self::MarkRecording { port: reader.number()?, label: reader.text()?.to_owned() },
+            16 => Self::MaskRecording { port: reader.number()?, masked: reader.boolean()? },
             _ => return Ok(None),
         }))
     }
@@ -158,6 +201,9 @@ impl Command {
             | Self::OpenPlayer { port, .. }
             | Self::Play { port, .. }
             | Self::ControlPlayer { port, .. }
+            | Self::OpenRecorder { port, .. }
+            | Self::MarkRecording { port, .. }
+            | Self::MaskRecording { port, .. }
             | Self::AskReport { port } => Some(*port),
             Self::Hear { listener, .. } | Self::Unhear { listener, .. } => Some(*listener),
             Self::Hello { .. } | Self::KeepMemo { .. } | Self::DropMemo { .. } | Self::AskMemos => None,
@@ -176,6 +222,9 @@ impl Command {
             Self::OpenPlayer { .. } => 7,
             Self::Play { .. } => 12,
             Self::ControlPlayer { .. } => 13,
+            Self::OpenRecorder { .. } => 14,
+            Self::MarkRecording { .. } => 15,
+            Self::MaskRecording { .. } => 16,
             Self::KeepMemo { .. } => 8,
             Self::DropMemo { .. } => 9,
             Self::AskMemos => 10,
@@ -246,6 +295,33 @@ impl ClipRequest {
             }
             _ => Err(Malformed),
         }
+    }
+}
+
+impl RecordRequest {
+    fn read(reader: &mut Reader) -> Read<Self> {
+        let path = reader.text()?.into();
+        let format = match reader.text()? {
+            "linear" => Format::Linear,
+            "a-law" => Format::ALaw,
+            "mu-law" => Format::MuLaw,
+            "opus" => Format::Opus,
+            _ => return Err(Malformed),
+        };
+        let rate = Rate::of(reader.number()?).ok_or(Malformed)?;
+        let channels = usize::from(reader.number::<u8>()?);
+        // libopus is given 16 kHz here.
+        let possible = matches!(channels, 1 | 2) && (format != Format::Opus || rate == Rate::Wide);
+        if possible { Ok(Self { path, format, rate, channels }) } else { Err(Malformed) }
+    }
+}
+
+fn side(reader: &mut Reader) -> Read<Side> {
+    match reader.text()? {
+        "both" => Ok(Side::Both),
+        "left" => Ok(Side::Left),
+        "right" => Ok(Side::Right),
+        _ => Err(Malformed),
     }
 }
 
@@ -343,6 +419,16 @@ impl Event {
                 head(to, 108, 2);
                 to.uint(*tag);
                 to.text(why);
+            }
+            Self::Captured(captured) => {
+                head(to, 110, 7);
+                to.uint(u64::from(captured.port));
+                to.text(&captured.path);
+                to.float(captured.seconds);
+                to.uint(captured.bytes);
+                to.text(&captured.sha256);
+                to.float(captured.missing_s);
+                to.text(&captured.fault);
             }
             Self::Played { port, play, end, position, fault, clock_s } => {
                 head(to, 109, 6);

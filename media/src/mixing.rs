@@ -3,6 +3,7 @@
 //! Ticks are the whole multiples of 20 ms of the monotonic clock, on every worker the same: a port that moves to
 //! another worker keeps its place in time. Each voice is decoded once in a tick, each mix goes out at once.
 
+use crate::capture::Side;
 use crate::dsp::mix::Gain;
 use crate::edges::Heard;
 use crate::messages::{Event, PortId};
@@ -64,9 +65,10 @@ impl<D: Door> Ports<D> {
             self.mixing.retain(|known| *known != id);
             return;
         };
-        if matches!(port.role, Role::Player { .. }) {
-            self.play_on(id, number, now);
-            return;
+        match port.role {
+            Role::Player { .. } => return self.play_on(id, number, now),
+            Role::Recorder(_) => return self.capture(id, number, now),
+            Role::Stream(_) => {}
         }
         let Some(mut mixed) = port.mixed.take() else {
             self.mixing.retain(|known| *known != id);
@@ -254,6 +256,38 @@ impl<D: Door> Ports<D> {
         if let Some(stream) = self.stream_mut(listener) {
             stream.pass((edge, now), &taken, number, &mut data, now);
         }
+    }
+
+    // ------------------------------------------------------------ recorders
+
+    /// Write down what a recorder hears in this tick.
+    fn capture(&mut self, id: PortId, number: u64, now: Micros) {
+        let Some(port) = self.ports.get_mut(&id) else { return };
+        let hears = std::mem::take(&mut port.hears);
+        let Role::Recorder(recorder) = &port.role else { return };
+        let (rate, stereo) = (recorder.rate(), recorder.is_stereo());
+        self.pull(&hears, number, now);
+        let mut sides = std::mem::take(&mut self.sides);
+        let [left, right] = &mut *sides;
+        left.clear();
+        right.clear();
+        for heard in &hears {
+            let Some(voice) = self.voice_mut(heard.speaker).filter(|voice| voice.sounds()) else { continue };
+            let samples = voice.samples(rate);
+            if !stereo || heard.side != Side::Right {
+                left.add(samples, heard.gain);
+            }
+            if stereo && heard.side != Side::Left {
+                right.add(samples, heard.gain);
+            }
+        }
+        if let Some(port) = self.ports.get_mut(&id) {
+            port.hears = hears;
+            if let Role::Recorder(recorder) = &mut port.role {
+                recorder.take(number, &sides, &mut self.to_write);
+            }
+        }
+        self.sides = sides;
     }
 
     // ------------------------------------------------------------ players

@@ -364,7 +364,9 @@ impl Playout {
             |ticks: i32| (i64::from(ticks) * i64::from(rate.hz()) / i64::from(*clock_rate_hz)) as usize;
         if gap > 0 {
             // The speaker paused: what was made up while nobody knew is part of the pause.
-            let silence = samples_of(gap).saturating_sub(self.made_up);
+            let paused = samples_of(gap);
+            let silence = paused.saturating_sub(self.made_up);
+            self.earliness.shift(-no_delay(self.made_up, paused, rate));
             let now = silence.min(rate.samples(TICK));
             self.ready.resize(self.ready.len() + now, 0);
             let left = silence - now;
@@ -401,7 +403,9 @@ impl Playout {
         };
         let gap = timestamp.wrapping_sub(self.end) as i32;
         let lost = i64::from(gap) * i64::from(self.rate.hz()) / i64::from(self.clock_rate_hz);
-        let missing = usize::try_from(lost).unwrap_or(0).saturating_sub(self.made_up);
+        let lost = usize::try_from(lost).unwrap_or(0);
+        let missing = lost.saturating_sub(self.made_up);
+        self.earliness.shift(-no_delay(self.made_up, lost, self.rate));
         let frame = self.rate.samples(TICK);
         if missing == 0 || self.paused || missing > 50 * frame {
             self.next = later;
@@ -581,6 +585,12 @@ impl Playout {
             .filter_map(|step| self.slot(self.next.wrapping_add(step)))
             .map(|slot| (slot.sequence, slot.timestamp, slot.payload_type, &*slot.payload))
     }
+}
+
+/// Of `made_up` samples, those that stood for `samples` that are lost, or were silence: nothing is later for them.
+fn no_delay(made_up: usize, samples: usize, rate: Rate) -> i64 {
+    let micros = made_up.min(samples) as u64 * SECOND / u64::from(rate.hz());
+    (micros / TICK * TICK) as i64
 }
 
 /// Turn the few samples that are left at one rate into as long a time of another.

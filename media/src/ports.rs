@@ -9,10 +9,11 @@ use std::hash::{BuildHasherDefault, Hasher};
 use std::net::SocketAddr;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
+use crate::capture::{Recorder, ToWriter};
 use crate::control::EVERYBODY;
 use crate::dsp::mix::Mix;
 use crate::edges::{Ear, Heard, choose};
-use crate::messages::{Action, Command, Event, Negotiated, PortId, Report};
+use crate::messages::{Action, Command, Event, Negotiated, PortId, RecordRequest, Report};
 use crate::mixed::Mixed;
 use crate::payload::PayloadSets;
 use crate::player::{End, Player, Playlist};
@@ -54,6 +55,8 @@ pub enum Role<D> {
     Player {
         mute: bool,
     },
+    /// Only hears.
+    Recorder(Box<Recorder>),
 }
 
 /// Spreads small integers over a hash table; the engine that picks them is no adversary.
@@ -97,6 +100,8 @@ pub struct Ports<D> {
     /// Room to work in.
     pub mix: Box<Mix>,
     pub payload: Vec<u8>,
+    pub sides: Box<[Mix; 2]>,
+    pub to_write: Vec<ToWriter>,
     /// Players that came to an end in this tick.
     pub ended: Vec<PortId>,
     /// The port that is being dealt with: it goes if that cannot be done.
@@ -119,6 +124,8 @@ impl<D: Door> Ports<D> {
             mixing: Vec::new(),
             mixed_to: 0,
             mix: Box::default(),
+            sides: Box::default(),
+            to_write: Vec::new(),
             payload: Vec::new(),
             ended: Vec::new(),
             busy: None,
@@ -138,14 +145,14 @@ impl<D: Door> Ports<D> {
     pub fn stream(&self, port: PortId) -> Option<&Stream<D>> {
         match &self.ports.get(&port)?.role {
             Role::Stream(stream) => Some(stream),
-            Role::Player { .. } => None,
+            Role::Player { .. } | Role::Recorder(_) => None,
         }
     }
 
     pub fn stream_mut(&mut self, port: PortId) -> Option<&mut Stream<D>> {
         match &mut self.ports.get_mut(&port)?.role {
             Role::Stream(stream) => Some(stream),
-            Role::Player { .. } => None,
+            Role::Player { .. } | Role::Recorder(_) => None,
         }
     }
 
@@ -164,7 +171,9 @@ impl<D: Door> Ports<D> {
     fn command_one(&mut self, command: &Command, now: Micros) {
         let outcome = match command {
             Command::Negotiated(terms) => self.negotiated(terms, now),
-            Command::Hear { listener, speaker, gain_db } => self.hear(*listener, *speaker, *gain_db, now),
+            Command::Hear { listener, speaker, gain_db, side } => {
+                self.hear((*listener, *speaker), *gain_db, *side, now)
+            }
             Command::Unhear { listener, speaker } => {
                 self.unhear(*listener, *speaker, now);
                 Ok(())
@@ -175,6 +184,16 @@ impl<D: Door> Ports<D> {
                 self.open_player(*port, *call == EVERYBODY);
                 Ok(())
             }
+            Command::OpenRecorder { port, request, .. } => {
+                self.open_recorder(*port, request, now);
+                Ok(())
+            }
+            Command::MarkRecording { port, label } => self.recorder(*port, |recorder, to| {
+                recorder.mark(label.clone(), to);
+            }),
+            Command::MaskRecording { port, masked } => self.recorder(*port, |recorder, to| {
+                recorder.mask(*masked, to);
+            }),
             Command::Play { port, request } => self.expect(*port, request.play, now),
             Command::ControlPlayer { port, action } => self.control(*port, *action, now),
             // Opening needs sockets, the rest is not about ports.
@@ -283,6 +302,33 @@ impl<D: Door> Ports<D> {
         self.refresh_listeners(port, now);
     }
 
+    // ------------------------------------------------------------ recorders
+
+    fn open_recorder(&mut self, port: PortId, request: &RecordRequest, now: Micros) {
+        self.insert(port, Role::Recorder(Box::new(Recorder::new(port, request))));
+        self.to_write.push(ToWriter::Open { port, request: Box::new(request.clone()) });
+        self.join_the_mixing(port, now);
+    }
+
+    fn recorder(
+        &mut self,
+        port: PortId,
+        work: impl FnOnce(&mut Recorder, &mut Vec<ToWriter>),
+    ) -> Result<(), Refusal> {
+        match self.ports.get_mut(&port).map(|port| &mut port.role) {
+            Some(Role::Recorder(recorder)) => {
+                work(recorder, &mut self.to_write);
+                Ok(())
+            }
+            _ => Err("no such recorder"),
+        }
+    }
+
+    /// What recordings have for the writer since this was asked last.
+    pub fn take_to_write(&mut self) -> Vec<ToWriter> {
+        std::mem::take(&mut self.to_write)
+    }
+
     // ------------------------------------------------------------ the end of ports
 
     fn close(&mut self, port: PortId, now: Micros) -> Result<(), Refusal> {
@@ -292,13 +338,14 @@ impl<D: Door> Ports<D> {
             self.tell_played(port, now);
             self.ended.clear();
         }
+        let _ = self.recorder(port, Recorder::close);
         let mut closed = self.remove(port, now).ok_or(UNKNOWN)?;
         let report = match &mut closed.role {
             Role::Stream(stream) => {
                 stream.close(clock, &mut self.events);
                 stream.report(true, now)
             }
-            Role::Player { .. } => {
+            Role::Player { .. } | Role::Recorder(_) => {
                 Report { port, closed: true, clock_s: to_seconds(now), ..Report::default() }
             }
         };
@@ -337,7 +384,9 @@ impl<D: Door> Ports<D> {
         let known = self.ports.get(&port).ok_or(UNKNOWN)?;
         let report = match &known.role {
             Role::Stream(stream) => stream.report(false, now),
-            Role::Player { .. } => Report { port, clock_s: to_seconds(now), ..Report::default() },
+            Role::Player { .. } | Role::Recorder(_) => {
+                Report { port, clock_s: to_seconds(now), ..Report::default() }
+            }
         };
         let report = heard(report, known.voice.as_deref());
         self.events.push(Event::Report(Box::new(report)));
@@ -470,7 +519,7 @@ impl<D: Door> Ports<D> {
         port.armed = None;
         match &mut port.role {
             Role::Stream(stream) => stream.tick(self.silence, clock, &mut self.random, &mut self.events),
-            Role::Player { .. } => {}
+            Role::Player { .. } | Role::Recorder(_) => {}
         }
         self.arm(id);
     }
@@ -481,7 +530,7 @@ impl<D: Door> Ports<D> {
         let Some(port) = self.ports.get_mut(&id) else { return };
         let deadline = match &port.role {
             Role::Stream(stream) => stream.deadline(silence),
-            Role::Player { .. } => None,
+            Role::Player { .. } | Role::Recorder(_) => None,
         };
         if let Some(at) = deadline
             && port.armed.is_none_or(|armed| at < armed)
@@ -515,7 +564,7 @@ impl<D: Door> Ports<D> {
     pub fn adopt(&mut self, mut port: Port<D>, now: Micros) {
         let id = port.id;
         port.armed = None;
-        if port.mixed.is_some() || matches!(port.role, Role::Player { .. }) {
+        if port.mixed.is_some() || !matches!(port.role, Role::Stream(_)) {
             self.join_the_mixing(id, now);
         }
         for heard in &port.hears {
@@ -538,7 +587,7 @@ impl<D: Door> Port<D> {
     pub fn door(&mut self) -> Option<&mut D> {
         match &mut self.role {
             Role::Stream(stream) => Some(&mut stream.door),
-            Role::Player { .. } => None,
+            Role::Player { .. } | Role::Recorder(_) => None,
         }
     }
 }
@@ -555,6 +604,7 @@ fn heard(mut report: Report, voice: Option<&Voice>) -> Report {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::capture::Side;
     use crate::payload::Payload;
     use crate::rtp::{HEADER, Header};
     use crate::time::SECOND;
@@ -612,8 +662,8 @@ mod tests {
             };
             ports.command(&Command::Negotiated(Box::new(terms)), 0);
         }
-        ports.command(&Command::Hear { listener: 2, speaker: 1, gain_db: 0.0 }, 0);
-        ports.command(&Command::Hear { listener: 3, speaker: 1, gain_db: 0.0 }, 0);
+        ports.command(&Command::Hear { listener: 2, speaker: 1, gain_db: 0.0, side: Side::Both }, 0);
+        ports.command(&Command::Hear { listener: 3, speaker: 1, gain_db: 0.0, side: Side::Both }, 0);
         (ports, sent)
     }
 

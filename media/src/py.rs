@@ -16,6 +16,7 @@ use crate::messages::{Command, Event, write_frame};
 use crate::ports::Ports;
 use crate::stream::{Component, Door};
 use crate::time::{Micros, SECOND, from_seconds, to_seconds};
+use crate::writer::Recordings;
 
 /// Run a media process until SIGTERM or SIGINT. Blocks, without the interpreter lock.
 ///
@@ -67,6 +68,7 @@ struct Core {
     bound: std::collections::HashMap<SocketAddr, (u32, Component)>,
     events: Vec<Event>,
     loader: Loader,
+    recordings: Recordings,
 }
 
 #[pymethods]
@@ -83,6 +85,7 @@ impl Core {
             bound: std::collections::HashMap::new(),
             events: Vec::new(),
             loader: Loader::default(),
+            recordings: Recordings::default(),
         }
     }
 
@@ -190,7 +193,10 @@ impl Core {
 
     fn collect_events(&mut self) {
         for worker in &mut self.workers {
-            let events = worker.take_events();
+            let written = worker.take_to_write().into_iter().filter_map(|work| self.recordings.take(work));
+            let written: Vec<Event> = written.collect();
+            let mut events = worker.take_events();
+            events.extend(written);
             if self.control.has_engine() {
                 self.events.extend(events);
             }

@@ -2,8 +2,10 @@
 
 use std::net::SocketAddr;
 use std::sync::Arc;
-use std::sync::mpsc::{Receiver, SyncSender, TrySendError};
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::mpsc::{Receiver, Sender, SyncSender, TrySendError};
 
+use crate::capture::ToWriter;
 use crate::io::{ALARM, Bell, NOTHING, Poller, Ready, now};
 use crate::messages::{Command, Event, PortId};
 use crate::player::Playlist;
@@ -38,7 +40,41 @@ pub struct Worker {
     /// Events that found the queue full and must not be lost.
     waiting: Vec<Event>,
     buffer: Vec<u8>,
+    writer: Writing,
     stopping: bool,
+}
+
+/// The way to the thread that writes recordings. It takes so much sound, however slow the disk is, and no more.
+#[derive(Clone)]
+pub struct Writing {
+    work: Sender<ToWriter>,
+    /// Pieces of sound that wait.
+    waiting: Arc<AtomicUsize>,
+}
+
+/// Some five minutes of stereo at 16 kHz: 40 MiB.
+const MOST_WAITING: usize = 1500;
+
+impl Writing {
+    pub fn new(work: Sender<ToWriter>) -> Self {
+        Self { work, waiting: Arc::default() }
+    }
+
+    /// Hand work over; sound above the bound is dropped, and missing in the file.
+    fn hand_over(&self, work: ToWriter) {
+        if matches!(work, ToWriter::Sound { .. })
+            && self.waiting.fetch_add(1, Ordering::Relaxed) >= MOST_WAITING
+        {
+            self.waiting.fetch_sub(1, Ordering::Relaxed);
+            return;
+        }
+        let _ = self.work.send(work);
+    }
+
+    /// Counts the pieces of sound that wait: the writer counts them down.
+    pub fn counter(&self) -> Arc<AtomicUsize> {
+        self.waiting.clone()
+    }
 }
 
 impl Worker {
@@ -48,6 +84,7 @@ impl Worker {
         bell: Arc<Bell>,
         events: SyncSender<Vec<Event>>,
         events_bell: Arc<Bell>,
+        writer: Writing,
     ) -> std::io::Result<Self> {
         let poller = Poller::new()?;
         poller.watch(&*bell, BELL)?;
@@ -61,6 +98,7 @@ impl Worker {
             events_bell,
             waiting: Vec::new(),
             buffer,
+            writer,
             stopping: false,
         })
     }
@@ -73,6 +111,7 @@ impl Worker {
             let until = [self.ports.next_deadline(), retry].into_iter().flatten().min();
             let ready = self.poller.wait(&mut space, until)?;
             self.work(ready);
+            self.ports.take_to_write().into_iter().for_each(|work| self.writer.hand_over(work));
             self.tell();
         }
         Ok(())

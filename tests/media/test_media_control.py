@@ -99,7 +99,7 @@ REFUSED = {
     "port too large": ([2, 1, 1, "::1", 70000], Refused(2, "fields missing, or of a wrong type or value")),
     "twice open": ([2, 1, 1, LOCAL, 20002], Refused(2, "the port is open already")),
     "unknown listener": ([4, 77, 1], Refused(4, "no such port")),
-    "a tone does not hear": ([4, 3, 1], Refused(4, "the listener is no open stream")),
+    "a tone does not hear": ([4, 3, 1], Refused(4, "the listener is no open stream or recorder")),
     "families mixed": (
         [3, 1, "2001:db8::1", 1, 2, True, True, [], []],
         Refused(3, "the port and its peer are of different address families"),

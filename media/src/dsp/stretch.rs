@@ -4,8 +4,8 @@ use crate::codec::Rate;
 use crate::dsp::pitch;
 use crate::time::MILLISECOND;
 
-/// Louder than this on average, sound must have a period to be changed.
-const QUIET: u64 = 60;
+/// Louder than this, sound must have a period to be changed.
+const QUIET: u16 = 150;
 
 /// Blend the first period into the second, so that one is left; `least` samples must remain. How many went.
 pub fn leave_out(sound: &mut Vec<i16>, rate: Rate, least: usize, alike: f32) -> usize {
@@ -49,9 +49,7 @@ fn blended(from: i16, to: i16, n: usize, length: usize) -> i16 {
 /// The period at the beginning of `sound`; None when two periods are too unlike each other.
 fn period(sound: &[i16], rate: Rate, alike: f32) -> Option<usize> {
     let range = pitch::lags(rate);
-    let mean =
-        sound.iter().map(|sample| u64::from(sample.unsigned_abs())).sum::<u64>() / sound.len().max(1) as u64;
-    if mean < QUIET {
+    if sound.iter().all(|sample| sample.unsigned_abs() < QUIET) {
         return (rate.samples(5 * MILLISECOND) * 2 <= sound.len()).then(|| rate.samples(5 * MILLISECOND));
     }
     let stride = (rate.hz() / 8000) as usize;

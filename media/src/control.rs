@@ -172,7 +172,11 @@ impl Control {
                 let worker = self.open(port, call, None)?;
                 steps.push(Step::Order { worker, command });
             }
-            Command::MarkRecording { port, .. } | Command::MaskRecording { port, .. } => {
+            Command::MarkRecording { port, .. }
+            | Command::MaskRecording { port, .. }
+            | Command::DetectTones { port, .. }
+            | Command::GuardDigits { port, .. }
+            | Command::SendDigits { port, .. } => {
                 steps.push(Step::Order { worker: self.worker_of(port)?, command });
             }
             Command::Hear { listener, speaker, .. } => {

@@ -11,6 +11,11 @@ const LONGEST_SEGMENT: u16 = 0xffff;
 const NAMES: [&str; 17] =
     ["0", "1", "2", "3", "4", "5", "6", "7", "8", "9", "*", "#", "A", "B", "C", "D", "flash"];
 
+/// The event code of a digit.
+pub fn code(digit: &str) -> Option<u8> {
+    NAMES.iter().position(|name| *name == digit).map(|code| code as u8)
+}
+
 /// The four bytes of an event's payload (RFC 4733 section 2.3).
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct EventPayload {

@@ -100,6 +100,9 @@ pub enum Command {
     OpenRecorder { port: PortId, call: CallId, request: Box<RecordRequest> },
     MarkRecording { port: PortId, label: String },
     MaskRecording { port: PortId, masked: bool },
+    DetectTones { port: PortId, on: bool },
+    GuardDigits { port: PortId, on: bool },
+    SendDigits { port: PortId, digits: Vec<(Box<str>, Micros)> },
     KeepMemo { call: CallId, memo: Vec<u8> },
     DropMemo { call: CallId },
     AskMemos,
@@ -111,7 +114,7 @@ pub enum Event {
     Welcome { first_rtp_port: u16, last_rtp_port: u16, workers: usize, open_ports: usize },
     PortFailed { port: PortId, why: String },
     Started { port: PortId, remote: SocketAddr, clock_s: f64 },
-    Digit { port: PortId, digit: &'static str, ended: bool, duration_ms: u32, clock_s: f64 },
+    Digit { port: PortId, digit: &'static str, ended: bool, duration_ms: u32, clock_s: f64, in_band: bool },
     Silent { port: PortId, silence_s: f64 },
     Report(Box<Report>),
     Memos { memos: Vec<(CallId, Vec<u8>)>, ports: Vec<(PortId, CallId, Option<SocketAddr>)> },
@@ -188,6 +191,9 @@ impl Command {
             },
             15 => Self::MarkRecording { port: reader.number()?, label: reader.text()?.to_owned() },
             16 => Self::MaskRecording { port: reader.number()?, masked: reader.boolean()? },
+            17 => Self::DetectTones { port: reader.number()?, on: reader.boolean()? },
+            18 => Self::GuardDigits { port: reader.number()?, on: reader.boolean()? },
+            19 => Self::SendDigits { port: reader.number()?, digits: digits(reader)? },
             _ => return Ok(None),
         }))
     }
@@ -204,6 +210,9 @@ impl Command {
             | Self::OpenRecorder { port, .. }
             | Self::MarkRecording { port, .. }
             | Self::MaskRecording { port, .. }
+            | Self::DetectTones { port, .. }
+            | Self::GuardDigits { port, .. }
+            | Self::SendDigits { port, .. }
             | Self::AskReport { port } => Some(*port),
             Self::Hear { listener, .. } | Self::Unhear { listener, .. } => Some(*listener),
             Self::Hello { .. } | Self::KeepMemo { .. } | Self::DropMemo { .. } | Self::AskMemos => None,
@@ -225,6 +234,9 @@ impl Command {
             Self::OpenRecorder { .. } => 14,
             Self::MarkRecording { .. } => 15,
             Self::MaskRecording { .. } => 16,
+            Self::DetectTones { .. } => 17,
+            Self::GuardDigits { .. } => 18,
+            Self::SendDigits { .. } => 19,
             Self::KeepMemo { .. } => 8,
             Self::DropMemo { .. } => 9,
             Self::AskMemos => 10,
@@ -316,6 +328,19 @@ impl RecordRequest {
     }
 }
 
+/// Digits with how long each lasts.
+fn digits(reader: &mut Reader) -> Read<Vec<(Box<str>, Micros)>> {
+    let count = reader.array()?;
+    if count > MOST_CLIPS {
+        return Err(Malformed);
+    }
+    let mut digit = || {
+        reader.array()?;
+        Ok((reader.text()?.into(), u64::from(reader.number::<u32>()?) * MILLISECOND))
+    };
+    (0..count).map(|_| digit()).collect()
+}
+
 fn side(reader: &mut Reader) -> Read<Side> {
     match reader.text()? {
         "both" => Ok(Side::Both),
@@ -400,13 +425,14 @@ impl Event {
                 to.uint(u64::from(remote.port()));
                 to.float(*clock_s);
             }
-            Self::Digit { port, digit, ended, duration_ms, clock_s } => {
-                head(to, 104, 5);
+            Self::Digit { port, digit, ended, duration_ms, clock_s, in_band } => {
+                head(to, 104, 6);
                 to.uint(u64::from(*port));
                 to.text(digit);
                 to.boolean(*ended);
                 to.uint(u64::from(*duration_ms));
                 to.float(*clock_s);
+                to.text(if *in_band { "tone" } else { "event" });
             }
             Self::Silent { port, silence_s } => {
                 head(to, 105, 2);

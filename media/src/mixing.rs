@@ -4,6 +4,7 @@
 //! another worker keeps its place in time. Each voice is decoded once in a tick, each mix goes out at once.
 
 use crate::capture::Side;
+use crate::codec::Rate;
 use crate::dsp::mix::Gain;
 use crate::edges::Heard;
 use crate::messages::{Event, PortId};
@@ -11,7 +12,7 @@ use crate::mixed::Mixed;
 use crate::payload::{Kind, Meaning};
 use crate::player::{End, Played};
 use crate::playout::TICK;
-use crate::ports::{Ports, Role};
+use crate::ports::{Ports, Role, tone_told};
 use crate::rtp::{HEADER, Header, Packet};
 use crate::stream::{Door, Said, Taken};
 use crate::time::{Micros, to_seconds};
@@ -70,8 +71,14 @@ impl<D: Door> Ports<D> {
             Role::Recorder(_) => return self.capture(id, number, now),
             Role::Stream(_) => {}
         }
+        if port.detector.is_some() {
+            self.detect(id, number, now);
+        }
+        let Some(port) = self.ports.get_mut(&id) else { return };
         let Some(mut mixed) = port.mixed.take() else {
-            self.mixing.retain(|known| *known != id);
+            if port.detector.is_none() {
+                self.mixing.retain(|known| *known != id);
+            }
             return;
         };
         let hears = std::mem::take(&mut port.hears);
@@ -255,6 +262,18 @@ impl<D: Door> Ports<D> {
         let Some((edge, number)) = ear.map(|ear| (ear.edge, ear.payloads.get(place))) else { return };
         if let Some(stream) = self.stream_mut(listener) {
             stream.pass((edge, now), &taken, number, &mut data, now);
+        }
+    }
+
+    /// Look for digits in what a port says.
+    fn detect(&mut self, id: PortId, number: u64, now: Micros) {
+        let Some(port) = self.ports.get_mut(&id) else { return };
+        let (Some(voice), Some(detector)) = (&mut port.voice, &mut port.detector) else { return };
+        voice.pull(number, now);
+        let told = self.events.len();
+        detector.take(voice.samples(Rate::Narrow), |one| self.events.push(tone_told(id, one, now)));
+        if self.events.len() > told {
+            self.digits_end_playing(id, told, now);
         }
     }
 

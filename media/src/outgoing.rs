@@ -218,6 +218,34 @@ impl Outgoing {
         Header { marker, payload_type, sequence: self.sequence, timestamp, ssrc: self.ssrc }
     }
 
+    /// The header of a telephone-event that we send ourselves, between whatever else is sent.
+    pub fn key(
+        &mut self,
+        number: u32,
+        first: bool,
+        clock_rate_hz: u32,
+        payload_type: u8,
+        now: Micros,
+    ) -> Header {
+        if self.clock_rate_hz == 0 {
+            self.clock_rate_hz = clock_rate_hz;
+            self.step = ticks(USUAL_PACKET, clock_rate_hz);
+        }
+        let passed = ticks(now.saturating_sub(self.timestamp_at), self.clock_rate_hz);
+        let lately = passed < 10 * self.step;
+        let next = self.timestamp.wrapping_add(if lately { self.step } else { passed });
+        let timestamp = self.event_timestamp(OWN.edge, number, next);
+        self.sequence = self.sequence.wrapping_add(1);
+        // Packets that go by get later numbers; those from before this one, which still may come, have none.
+        self.sequence_offset = self.sequence_offset.wrapping_add(1);
+        self.oldest = self.highest.wrapping_add(1);
+        if self.source.is_none() {
+            self.source = Some(OWN);
+            self.timestamp_at = now;
+        }
+        Header { marker: first, payload_type, sequence: self.sequence, timestamp, ssrc: self.ssrc }
+    }
+
     /// The header of a speaker's telephone-event, sent between packets of ours.
     pub fn put_between(&mut self, edge: u64, packet: &Packet, payload_type: u8) -> Header {
         let next = self.timestamp.wrapping_add(self.step);

@@ -13,9 +13,10 @@ use crate::capture::{Recorder, ToWriter};
 use crate::control::EVERYBODY;
 use crate::dsp::mix::Mix;
 use crate::edges::{Ear, Heard, choose};
+use crate::inband::{Detector, Told, milliseconds};
 use crate::messages::{Action, Command, Event, Negotiated, PortId, RecordRequest, Report};
 use crate::mixed::Mixed;
-use crate::payload::PayloadSets;
+use crate::payload::{Kind, Meaning, PayloadSets};
 use crate::player::{End, Player, Playlist};
 use crate::random::Random;
 use crate::sound::Fault;
@@ -40,6 +41,8 @@ pub struct Port<D> {
     pub voice: Option<Box<Voice>>,
     /// What it hears, where that is a mix.
     pub mixed: Option<Box<Mixed>>,
+    /// Finds digits in what it says, where that is wanted.
+    pub detector: Option<Box<Detector>>,
     /// The deadline that waits for this port; others in the queue are stale.
     armed: Option<Micros>,
 }
@@ -194,6 +197,11 @@ impl<D: Door> Ports<D> {
             Command::MaskRecording { port, masked } => self.recorder(*port, |recorder, to| {
                 recorder.mask(*masked, to);
             }),
+            Command::DetectTones { port, on } => self.detect_tones(*port, *on, now),
+            Command::GuardDigits { port, on } => {
+                self.stream_mut(*port).map(|stream| stream.guarded = *on).ok_or(UNKNOWN)
+            }
+            Command::SendDigits { port, digits } => self.send_digits(*port, digits, now),
             Command::Play { port, request } => self.expect(*port, request.play, now),
             Command::ControlPlayer { port, action } => self.control(*port, *action, now),
             // Opening needs sockets, the rest is not about ports.
@@ -223,7 +231,7 @@ impl<D: Door> Ports<D> {
 
     fn insert(&mut self, id: PortId, role: Role<D>) {
         let (heard_by, hears) = (Vec::new(), Vec::new());
-        let port = Port { id, heard_by, hears, role, voice: None, mixed: None, armed: None };
+        let port = Port { id, heard_by, hears, role, voice: None, mixed: None, detector: None, armed: None };
         self.ports.insert(id, Box::new(port));
     }
 
@@ -300,6 +308,40 @@ impl<D: Door> Ports<D> {
             self.join_the_mixing(port, now);
         }
         self.refresh_listeners(port, now);
+    }
+
+    // ------------------------------------------------------------ digits
+
+    fn detect_tones(&mut self, id: PortId, on: bool, now: Micros) -> Result<(), Refusal> {
+        self.stream(id).ok_or(UNKNOWN)?;
+        let Some(port) = self.ports.get_mut(&id) else { return Err(UNKNOWN) };
+        if on == port.detector.is_some() {
+            return Ok(());
+        }
+        let ended = port.detector.take().and_then(|mut detector| detector.end());
+        port.detector = on.then(Box::default);
+        self.keep_voice(id);
+        if on {
+            self.join_the_mixing(id, now);
+        }
+        self.events.extend(ended.map(|told| tone_told(id, told, now)));
+        Ok(())
+    }
+
+    fn send_digits(
+        &mut self,
+        port: PortId,
+        digits: &[(Box<str>, Micros)],
+        now: Micros,
+    ) -> Result<(), Refusal> {
+        let stream = self.stream_mut(port).ok_or(UNKNOWN)?;
+        let understood = stream.press(digits, now);
+        self.arm(port);
+        if understood {
+            Ok(())
+        } else {
+            Err("no such digit, too many of them, or the peer takes no telephone-events")
+        }
     }
 
     // ------------------------------------------------------------ recorders
@@ -446,7 +488,7 @@ impl<D: Door> Ports<D> {
         }
     }
 
-    fn digits_end_playing(&mut self, port: PortId, told: usize, now: Micros) {
+    pub fn digits_end_playing(&mut self, port: PortId, told: usize, now: Micros) {
         let pressed = self.events.iter().skip(told).filter_map(|event| match event {
             Event::Digit { digit, ended: false, .. } => Some(*digit),
             _ => None,
@@ -458,6 +500,8 @@ impl<D: Door> Ports<D> {
     /// Let everyone who hears `speaker` hear this packet.
     fn pass(&mut self, speaker: PortId, taken: &Taken, data: &mut [u8], now: Micros) {
         let place = if let Taken::Rtp { payload, .. } = taken { *payload } else { 0 };
+        let is_event = matches!(taken, Taken::Rtp { meaning: Meaning { kind: Kind::Event, .. }, .. });
+        let is_guarded = is_event && self.stream(speaker).is_some_and(|stream| stream.guarded);
         let mut next = 0;
         while let Some(ear) = self.ports.get(&speaker).and_then(|port| port.heard_by.get(next)) {
             next += 1;
@@ -467,6 +511,9 @@ impl<D: Door> Ports<D> {
             let Some(to) = self.ports.get_mut(&listener) else { continue };
             let Role::Stream(stream) = &mut to.role else { continue };
             let Some(drawn_at) = choose(&mut to.hears, edge, now, mixed) else { continue };
+            if is_guarded {
+                continue;
+            }
             if mixed {
                 stream.put_between((edge, drawn_at), taken, payload_type, data);
             } else if !stream.pass((edge, drawn_at), taken, payload_type, data, now)
@@ -564,7 +611,7 @@ impl<D: Door> Ports<D> {
     pub fn adopt(&mut self, mut port: Port<D>, now: Micros) {
         let id = port.id;
         port.armed = None;
-        if port.mixed.is_some() || !matches!(port.role, Role::Stream(_)) {
+        if port.mixed.is_some() || port.detector.is_some() || !matches!(port.role, Role::Stream(_)) {
             self.join_the_mixing(id, now);
         }
         for heard in &port.hears {
@@ -590,6 +637,15 @@ impl<D: Door> Port<D> {
             Role::Player { .. } | Role::Recorder(_) => None,
         }
     }
+}
+
+pub fn tone_told(port: PortId, told: Told, now: Micros) -> Event {
+    let (digit, ended, duration) = match told {
+        Told::Began(digit) => (digit, false, 0),
+        Told::Ended(digit, duration) => (digit, true, duration),
+    };
+    let (duration_ms, clock_s) = (milliseconds(duration), to_seconds(now));
+    Event::Digit { port, digit, ended, duration_ms, clock_s, in_band: true }
 }
 
 /// What decoding adds to a report.

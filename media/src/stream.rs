@@ -8,6 +8,7 @@ use std::sync::Arc;
 use crate::codec::Codec;
 use crate::dtmf::{Digit, DigitWatch, EventPayload};
 use crate::incoming::Incoming;
+use crate::keyer::Keyer;
 use crate::latch::{Latch, Mark, Verdict};
 use crate::messages::{Event, Negotiated, PortId, Report};
 use crate::mos;
@@ -67,6 +68,10 @@ pub struct Stream<D> {
     pub incoming: Incoming,
     pub outgoing: Outgoing,
     digits: DigitWatch,
+    /// Digits that the peer is sent.
+    keyer: Keyer,
+    /// The peer's telephone-events are for us alone.
+    pub guarded: bool,
     refused: u64,
     /// Place of the payload heard last in `settled.receive`, and the codec of the negotiation before.
     payload: Option<usize>,
@@ -114,6 +119,8 @@ impl<D: Door> Stream<D> {
             incoming: Incoming::default(),
             outgoing,
             digits: DigitWatch::default(),
+            keyer: Keyer::default(),
+            guarded: false,
             refused: 0,
             payload: None,
             codec_before: "".into(),
@@ -333,6 +340,41 @@ impl<D: Door> Stream<D> {
         self.outgoing.count(sent.len());
     }
 
+    /// Send these digits to the peer as telephone-events; false where it does not understand them.
+    pub fn press(&mut self, digits: &[(Box<str>, Micros)], now: Micros) -> bool {
+        self.events_payload().is_some()
+            && digits.iter().all(|(digit, duration)| self.keyer.press(digit, *duration, now))
+    }
+
+    /// What the peer calls telephone-events, of the clock that it hears sound by where there are several.
+    fn events_payload(&self) -> Option<(u8, u32)> {
+        let settled = self.settled.as_ref().filter(|settled| !settled.udptl)?;
+        let clock_rate_hz = self.outgoing.clock_rate_hz();
+        let events = settled.send.iter().filter(|payload| &*payload.name == "telephone-event");
+        let best = events.min_by_key(|payload| payload.clock_rate_hz != clock_rate_hz)?;
+        Some((best.payload_type, best.clock_rate_hz))
+    }
+
+    fn key(&mut self, now: Micros) {
+        while self.keyer.due().is_some_and(|due| due <= now) {
+            let Some((payload_type, clock_rate_hz)) = self.events_payload() else {
+                self.keyer = Keyer::default();
+                return;
+            };
+            let (Some(keyed), Some(to)) = (self.keyer.tick(clock_rate_hz, now), self.target()) else {
+                continue;
+            };
+            let header = self.outgoing.key(keyed.number, keyed.first, clock_rate_hz, payload_type, now);
+            let mut data = [0; HEADER + 4];
+            if let Some((head, rest)) = data.split_first_chunk_mut::<HEADER>() {
+                header.write(head);
+                rest.copy_from_slice(&keyed.payload);
+                self.door.send(Component::Rtp, to, &data);
+                self.outgoing.count(data.len());
+            }
+        }
+    }
+
     /// The codec that the peer is to be spoken to in: what it heard last, or else the first that media speaks.
     pub fn spoken(&self) -> Option<(Codec, &Payload)> {
         let settled = self.settled.as_ref().filter(|settled| !settled.udptl)?;
@@ -354,7 +396,8 @@ impl<D: Door> Stream<D> {
 
     /// The earliest time at which `tick` has something to do.
     pub fn deadline(&self, silence: Micros) -> Option<Micros> {
-        let deadlines = [self.digits.deadline(), self.silence_deadline(silence), self.reporting.due()];
+        let deadlines =
+            [self.digits.deadline(), self.silence_deadline(silence), self.reporting.due(), self.keyer.due()];
         deadlines.into_iter().flatten().min()
     }
 
@@ -375,6 +418,7 @@ impl<D: Door> Stream<D> {
             events.push(Event::Silent { port: self.port, silence_s: to_seconds(now - since) });
             self.silence_told_at = Some(now);
         }
+        self.key(now);
         if self.reporting.due().is_some_and(|due| due <= now) {
             self.reporting.schedule(now, random);
             self.send_rtcp(false, clock);
@@ -406,7 +450,8 @@ impl<D: Door> Stream<D> {
 
     fn tell(&self, digit: Digit, now: Micros) -> Event {
         let Digit { name, ended, duration_ms } = digit;
-        Event::Digit { port: self.port, digit: name, ended, duration_ms, clock_s: to_seconds(now) }
+        let clock_s = to_seconds(now);
+        Event::Digit { port: self.port, digit: name, ended, duration_ms, clock_s, in_band: false }
     }
 
     fn codec(&self) -> &str {

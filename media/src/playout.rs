@@ -229,7 +229,9 @@ impl Playout {
             self.reset();
         }
         let waiting = self.has_packets();
-        if !waiting && self.is_pause(packet.payload_type) {
+        let comes_first = !waiting || is_late;
+        // Nothing can begin with a pause: the sound after it would wait as long as the pause was.
+        if comes_first && self.is_pause(packet.payload_type) {
             return;
         }
         if !waiting || packet.sequence.wrapping_sub(self.newest) < u16::MAX / 2 {
@@ -238,7 +240,7 @@ impl Playout {
         if !waiting {
             self.first_at = Some(now);
         }
-        if !waiting || is_late {
+        if comes_first {
             self.next = packet.sequence;
         }
         if self.playing {
@@ -788,6 +790,30 @@ mod tests {
         assert!(line.playout.concealed <= 160);
         line = line.run(100);
         assert!(line.heard[310 * 160..].iter().any(|sample| *sample > 7000));
+    }
+
+    #[test]
+    fn the_end_of_a_digit_that_comes_after_the_voice_does_not_delay_it() {
+        let talk = |at_ms: u64, from: u16, timestamp: u32| {
+            (0..10u16).map(move |n| (at_ms + 20 * u64::from(n), from + n, timestamp + 160 * u32::from(n), 96))
+        };
+        let digit = [(200, 10, 1600, 13), (220, 11, 1600, 13), (401, 12, 1600, 13)];
+        let mut packets: Vec<_> = talk(0, 0, 0).chain(digit).chain(talk(400, 13, 3200)).collect();
+        packets.sort_unstable();
+        let (mut playout, mut to) = (playout(), [0; LONGEST]);
+        for tick in 0..30 {
+            let at_ms = 20 * tick + 7;
+            for (at_ms, sequence, timestamp, payload_type) in
+                packets.extract_if(.., |(came_ms, ..)| *came_ms <= at_ms)
+            {
+                let now = START + at_ms * MILLISECOND;
+                playout.put(&packet(sequence, timestamp, payload_type), &[1; 320], now);
+            }
+            let began = playout.tick(START + at_ms * MILLISECOND, &mut to).began;
+            let sent = if (10..20).contains(&tick) { None } else { Some(tick as u32 * 160) };
+            assert_eq!(began, sent);
+        }
+        assert_eq!(playout.concealed, 0);
     }
 
     #[test]

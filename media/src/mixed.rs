@@ -5,11 +5,14 @@
 
 use crate::codec::{Codec, Encoder};
 use crate::dsp::mix::{LONGEST, Limiter, Mix};
+use crate::dsp::talking::{ActiveSpeakers, Part};
 use crate::messages::PortId;
 use crate::payload::Payload;
 use crate::playout::TICK;
 use crate::time::{MILLISECOND, Micros};
 
+/// Of more speakers than this only so many are mixed, the loudest of late.
+pub const MOST_MIXED: usize = 8;
 /// A voice that was heard as packets is waited for so long, if something of it comes within this time.
 const LONGEST_START: Micros = 120 * MILLISECOND;
 const STILL_TALKING: Micros = 45 * MILLISECOND;
@@ -45,6 +48,7 @@ pub struct Mixed {
     pub payload: Payload,
     encoder: Option<Box<dyn Encoder>>,
     limiter: Limiter,
+    speakers: ActiveSpeakers<PortId, MOST_MIXED>,
     /// Samples that do not fill a packet yet.
     pending: Vec<i16>,
     /// Of a packet.
@@ -67,6 +71,7 @@ impl Mixed {
             payload,
             encoder: None,
             limiter: Limiter::default(),
+            speakers: ActiveSpeakers::default(),
             pending: Vec::with_capacity(length + LONGEST),
             length,
             quiet: 0,
@@ -96,6 +101,16 @@ impl Mixed {
     /// Nothing was said so far that is worth sending.
     pub fn begin_quiet(&mut self) {
         self.quiet = QUIET_TICKS;
+    }
+
+    /// Choose who is heard in this tick, of all who could be, each as loud as it has been of late.
+    pub fn choose(&mut self, speakers: impl Iterator<Item = (PortId, f32)>) {
+        self.speakers.choose(speakers);
+    }
+
+    /// How one of `many` speakers is heard in this tick.
+    pub fn part(&self, speaker: PortId, many: usize) -> Option<Part> {
+        if many > MOST_MIXED { self.speakers.part(speaker) } else { Some(Part::Heard) }
     }
 
     /// Take a tick's sum.

@@ -6,6 +6,7 @@
 use crate::capture::Side;
 use crate::codec::Rate;
 use crate::dsp::mix::Gain;
+use crate::dsp::talking::Part;
 use crate::edges::Heard;
 use crate::messages::{Event, PortId};
 use crate::mixed::Mixed;
@@ -18,8 +19,6 @@ use crate::stream::{Door, Said, Taken};
 use crate::time::{Micros, to_seconds};
 use crate::voice::Voice;
 
-/// Of more speakers than this only so many are mixed, the loudest of late.
-pub const MOST_MIXED: usize = 8;
 /// A worker that was held up longer than this leaves a gap instead of a burst.
 const MOST_BEHIND: u64 = 10;
 
@@ -163,33 +162,24 @@ impl<D: Door> Ports<D> {
     }
 
     fn add_up(&mut self, mixed: &mut Mixed, hears: &[Heard]) {
-        let mut mix = std::mem::take(&mut self.mix);
+        let mut mix = self.mix.take().unwrap_or_default();
         mix.clear();
-        let least = if hears.len() > MOST_MIXED { self.loudness_that_counts(hears) } else { 0.0 };
-        for heard in hears {
-            if let Some(voice) = self.voice_mut(heard.speaker)
-                && voice.sounds()
-                && (least == 0.0 || voice.loudness() >= least)
-            {
-                mix.add(voice.samples(mixed.codec.rate()), heard.gain);
+        mixed.choose(hears.iter().filter_map(|heard| {
+            let voice = self.ports.get(&heard.speaker)?.voice.as_deref()?;
+            Some((heard.speaker, voice.level_dbov()))
+        }));
+        for Heard { speaker, gain, .. } in hears {
+            let Some(part) = mixed.part(*speaker, hears.len()) else { continue };
+            let Some(voice) = self.voice_mut(*speaker).filter(|voice| voice.sounds()) else { continue };
+            let samples = voice.samples(mixed.codec.rate());
+            match part {
+                Part::Heard => mix.add(samples, *gain),
+                Part::FadesIn => mix.add_sliding(samples, Gain::SILENCE, *gain),
+                Part::FadesOut => mix.add_sliding(samples, *gain, Gain::SILENCE),
             }
         }
         mixed.take(&mix);
-        self.mix = mix;
-    }
-
-    /// How loud a speaker must be to be among the loudest.
-    fn loudness_that_counts(&mut self, hears: &[Heard]) -> f32 {
-        let mut loudest = [0f32; MOST_MIXED];
-        for heard in hears {
-            let mut loudness = self.voice_mut(heard.speaker).map_or(0.0, |voice| voice.loudness());
-            for place in &mut loudest {
-                if loudness > *place {
-                    std::mem::swap(place, &mut loudness);
-                }
-            }
-        }
-        loudest.last().copied().unwrap_or(0.0)
+        self.mix = Some(mix);
     }
 
     fn say(&mut self, id: PortId, mixed: &mut Mixed, samples: usize, payload: &[u8], now: Micros) {

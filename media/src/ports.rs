@@ -101,7 +101,7 @@ pub struct Ports<D> {
     pub mixing: Vec<PortId>,
     pub mixed_to: u64,
     /// Room to work in.
-    pub mix: Box<Mix>,
+    pub mix: Option<Box<Mix>>,
     pub payload: Vec<u8>,
     pub sides: Box<[Mix; 2]>,
     pub to_write: Vec<ToWriter>,
@@ -126,7 +126,7 @@ impl<D: Door> Ports<D> {
             last_edge: u64::from(worker) << 48,
             mixing: Vec::new(),
             mixed_to: 0,
-            mix: Box::default(),
+            mix: None,
             sides: Box::default(),
             to_write: Vec::new(),
             payload: Vec::new(),

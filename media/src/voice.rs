@@ -6,6 +6,7 @@
 use crate::codec::{Codec, Encoder, Rate};
 use crate::dsp::mix::LONGEST;
 use crate::dsp::resample::Resampler;
+use crate::dsp::talking::Talking;
 use crate::payload::{Payload, PayloadSet};
 use crate::player::Player;
 use crate::playout::{self, Playout, TICK};
@@ -14,8 +15,6 @@ use crate::time::Micros;
 
 /// Encoded frames that nobody has asked for since so many ticks are made no longer.
 const FORGOTTEN: u64 = 500;
-/// Of loudness, from one tick to the next.
-const RELEASE: f32 = 0.96;
 
 #[derive(Debug)]
 pub enum Source {
@@ -55,7 +54,7 @@ pub struct Voice {
     frame: Box<[i16; LONGEST]>,
     converted: [Option<Box<Converted>>; 3],
     encoded: Vec<Encoded>,
-    loudness: f32,
+    talking: Talking,
     /// The run of the stream that is being played, see `Incoming`.
     run: u32,
 }
@@ -71,7 +70,7 @@ impl Voice {
             frame: Box::new([0; LONGEST]),
             converted: [None, None, None],
             encoded: Vec::new(),
-            loudness: 0.0,
+            talking: Talking::default(),
             run: 0,
         }
     }
@@ -138,6 +137,8 @@ impl Voice {
                 self.began = None;
             }
         }
+        let length = if self.sounds { self.rate.samples(TICK) } else { 0 };
+        self.talking.frame(self.frame.get(..length).unwrap_or_default());
     }
 
     /// Whether there is anything to be heard in this tick.
@@ -150,14 +151,9 @@ impl Voice {
         self.began
     }
 
-    /// The mean square of late: up at once, down slowly.
-    pub fn loudness(&mut self) -> f32 {
-        let frame = self.frame.get(..self.rate.samples(TICK)).unwrap_or_default();
-        let square = |sample: &i16| f32::from(*sample) * f32::from(*sample);
-        let power =
-            if self.sounds { frame.iter().map(square).sum::<f32>() / frame.len() as f32 } else { 0.0 };
-        self.loudness = power.max(self.loudness * RELEASE);
-        self.loudness
+    /// How loud it has been of late.
+    pub fn level_dbov(&self) -> f32 {
+        self.talking.level_dbov()
     }
 
     /// The frame at `rate`.

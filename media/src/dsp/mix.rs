@@ -13,11 +13,12 @@ const MOST_DB: f64 = 18.0;
 
 impl Gain {
     pub const NONE: Self = Self(UNITY);
+    pub const SILENCE: Self = Self(0);
 
     /// Between -96 (silence) and 18 dB.
     pub fn from_db(db: f64) -> Self {
         if db <= LEAST_DB {
-            return Self(0);
+            return Self::SILENCE;
         }
         Self((f64::from(UNITY) * 10f64.powf(db.min(MOST_DB) / 20.0)).round() as i32)
     }
@@ -46,6 +47,15 @@ impl Mix {
             pairs.for_each(|(sum, sample)| *sum += i32::from(*sample));
         } else {
             pairs.for_each(|(sum, sample)| *sum += (i32::from(*sample) * gain.0) >> 12);
+        }
+    }
+
+    /// Add samples that grow louder or softer from the first to the last.
+    pub fn add_sliding(&mut self, samples: &[i16], from: Gain, to: Gain) {
+        let count = samples.len().max(1) as i32;
+        for (n, (sum, sample)) in (1..).zip(self.sum.iter_mut().zip(samples)) {
+            let gain = from.0 + (to.0 - from.0) * n / count;
+            *sum += (i32::from(*sample) * gain) >> 12;
         }
     }
 
@@ -131,6 +141,19 @@ mod tests {
         mix.add(&[1000; 160], Gain::from_db(-200.0));
         mix.finish(&mut limiter, &mut to);
         assert!((to[0] - 5012).abs() <= 2, "{}", to[0]);
+    }
+
+    #[test]
+    fn a_voice_slides_in_and_out_without_a_step() {
+        let (mut mix, mut limiter, mut heard) = (Mix::default(), Limiter::default(), [0; 480]);
+        let slides = [(Gain::SILENCE, Gain::NONE), (Gain::NONE, Gain::NONE), (Gain::NONE, Gain::SILENCE)];
+        for ((from, to), heard) in slides.into_iter().zip(heard.chunks_mut(160)) {
+            mix.clear();
+            mix.add_sliding(&[16_000; 160], from, to);
+            mix.finish(&mut limiter, heard);
+        }
+        assert_eq!((heard[159], heard[320 - 1], heard[479]), (16_000, 16_000, 0));
+        assert!(heard.windows(2).all(|pair| (pair[1] - pair[0]).abs() <= 104));
     }
 
     #[test]

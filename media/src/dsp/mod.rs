@@ -5,5 +5,4 @@ pub mod mix;
 pub mod pitch;
 pub mod resample;
 pub mod stretch;
-#[cfg_attr(not(test), expect(dead_code, reason = "conferences and supervision will ask who talks"))]
 pub mod talking;

@@ -109,16 +109,17 @@ impl Talking {
 
 // ------------------------------------------------------------ many voices
 
-/// A speaker takes the place of another when so much louder,
+/// A speaker takes the place of another when so much louder; when far louder, of one who has just come too.
 const AHEAD_DB: f32 = 4.0;
-/// and when that one has had the place for so many frames.
+const FAR_AHEAD_DB: f32 = 12.0;
+/// So many frames after it came.
 const LEAST_STAY: u32 = 25;
 
 /// What becomes of a speaker's frame.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Part {
     Heard,
-    /// Heard from this frame on, or for the last time.
+    /// In the place of somebody else from this frame on, or for the last time.
     FadesIn,
     FadesOut,
 }
@@ -178,11 +179,15 @@ impl<K: Copy + Eq, const N: usize> ActiveSpeakers<K, N> {
     fn seat(&mut self, key: K, level_dbov: f32) {
         let newcomer = Some(Seat { key, level_dbov, stay: 0, there: true });
         if let Some(free) = self.seats.iter_mut().find(|seat| seat.is_none()) {
-            *free = newcomer;
+            // Silent until now, so that there is no need to fade in.
+            *free = newcomer.map(|seat| Seat { stay: 1, ..seat });
             return;
         }
         let given = |seat: &&mut Option<Seat<K>>| {
-            seat.is_some_and(|seat| seat.stay >= LEAST_STAY && seat.level_dbov + AHEAD_DB < level_dbov)
+            seat.is_some_and(|seat| {
+                let ahead_db = if seat.stay < LEAST_STAY { FAR_AHEAD_DB } else { AHEAD_DB };
+                seat.level_dbov + ahead_db < level_dbov
+            })
         };
         let level = |seat: &&mut Option<Seat<K>>| seat.map_or(SILENT_DBOV, |seat| seat.level_dbov);
         let softest = self.seats.iter_mut().filter(given).min_by(|a, b| level(a).total_cmp(&level(b)));
@@ -331,10 +336,16 @@ mod tests {
     }
 
     #[test]
-    fn who_gets_loud_is_heard_within_half_a_second_and_fades_in() {
+    fn who_gets_loud_fades_in_at_once_and_who_gets_louder_soon() {
+        for (dbov, frame) in [(-20.0, 1), (-30.0, LEAST_STAY - 1)] {
+            louder_is_heard_from(dbov, frame);
+        }
+    }
+
+    fn louder_is_heard_from(dbov: f32, frame: u32) {
         let mut speakers = Four::default();
         let levels =
-            |loud: Option<u32>| (0..10).map(move |n| (n, if Some(n) == loud { -20.0 } else { -40.0 }));
+            |loud: Option<u32>| (0..10).map(move |n| (n, if Some(n) == loud { dbov } else { -40.0 }));
         speakers.choose(levels(None));
         let before = heard(&speakers, 10);
         let newcomer = (0..10).find(|n| !before.contains(n)).unwrap();
@@ -342,7 +353,7 @@ mod tests {
             speakers.choose(levels(Some(newcomer)));
             speakers.part(newcomer).is_some()
         });
-        assert_eq!(taken, Some(LEAST_STAY));
+        assert_eq!(taken, Some(frame));
         assert_eq!(speakers.part(newcomer), Some(Part::FadesIn));
         let leavers: Vec<_> = (0..10).filter(|n| speakers.part(*n) == Some(Part::FadesOut)).collect();
         assert_eq!(leavers.len(), 1);

@@ -655,6 +655,10 @@ mod tests {
 
     const START: Micros = 1_000_000;
 
+    /// Both numbers of the first packet are soon to wrap around.
+    const FIRST_SEQUENCE: u16 = 65_000;
+    const FIRST_TIMESTAMP: u32 = u32::MAX - 200_000;
+
     fn ramp(n: u32) -> i16 {
         (n % 30_000) as i16 + 1
     }
@@ -690,7 +694,9 @@ mod tests {
                 let first = n * self.samples;
                 let payload: Vec<u8> =
                     (first..first + self.samples).flat_map(|n| (self.sound)(n).to_be_bytes()).collect();
-                self.playout.put(&packet(65_000u16.wrapping_add(n as u16), first, 96), &payload, at);
+                let sequence = FIRST_SEQUENCE.wrapping_add(n as u16);
+                let packet = packet(sequence, FIRST_TIMESTAMP.wrapping_add(first), 96);
+                self.playout.put(&packet, &payload, at);
             }
             let mut to = [0; LONGEST];
             let tick = self.playout.tick(now, &mut to);
@@ -748,6 +754,75 @@ mod tests {
         assert!(delay <= 20_000, "{delay}");
     }
 
+    /// Words of 0.4 s with pauses between them; the pitch glides.
+    fn voice(n: u32) -> i16 {
+        let at_s = f64::from(n) / 8000.0;
+        let within_s = at_s % 0.55;
+        let loudness = (within_s / 0.03).min((0.4 - within_s) / 0.05).clamp(0.0, 1.0);
+        let phase = std::f64::consts::TAU * (130.0 * at_s + 3.0 * (at_s * 1.3).sin());
+        let sum: f64 = (1..=10).map(|k| (phase * f64::from(k)).sin() / f64::from(k)).sum();
+        (sum * 6000.0 * loudness) as i16
+    }
+
+    fn steepest(sound: impl Iterator<Item = i16>) -> i32 {
+        let mut last = 0;
+        sound
+            .map(|sample| (i32::from(sample) - std::mem::replace(&mut last, sample.into())).abs())
+            .max()
+            .unwrap_or(0)
+    }
+
+    /// What a network does to a packet: its time on the way, or None.
+    type Network = fn(&mut Random) -> Option<Micros>;
+
+    #[test]
+    fn networks_of_many_kinds_cost_little_sound_and_delay() {
+        // The share that may be concealed, beyond what was lost, and the mean delay in ms.
+        let kinds: [(Network, f64, i64); 6] = [
+            (|random| Some(random.next() % 20_000), 0.0, 30),
+            (|random| Some(random.next() % 80_000), 0.003, 95),
+            (|random| Some((-random.fraction().max(1e-9).ln() * 10_000.0) as Micros), 0.01, 80),
+            (|random| Some(if random.next().is_multiple_of(100) { 150_000 } else { 0 }), 0.012, 90),
+            (|random| (!random.next().is_multiple_of(20)).then_some(0), 0.001, 12),
+            (|random| (!random.next().is_multiple_of(20)).then(|| random.next() % 40_000), 0.005, 60),
+        ];
+        let theirs = steepest((0..100_000).map(voice));
+        for (kind, (network, most_concealed, most_delay_ms)) in kinds.into_iter().enumerate() {
+            let mut random = Random::new(kind as u64);
+            let mut line = Line::new(1500, TICK, voice, |_| network(&mut random));
+            let lost = 1.0 - line.arrivals.len() as f64 / 1500.0;
+            let mut delays = Vec::new();
+            for tick in 0..1490u64 {
+                let sent = |timestamp: u32| u64::from(timestamp.wrapping_sub(FIRST_TIMESTAMP)) * 125;
+                delays
+                    .extend(line.tick(0).began.map(|began| (tick * TICK + 7000) as i64 - sent(began) as i64));
+            }
+            let concealed = line.playout.concealed as f64 / line.playout.played as f64;
+            let delay_ms = delays.iter().sum::<i64>() / delays.len() as i64 / 1000;
+            assert!(concealed <= lost + most_concealed, "{kind}: {concealed} of {lost}");
+            assert!(delay_ms <= most_delay_ms, "{kind}: {delay_ms} ms");
+            let ours = steepest(line.heard.into_iter());
+            assert!(ours <= theirs * 11 / 10, "{kind}: a step of {ours}, the voice has {theirs}");
+        }
+    }
+
+    #[test]
+    fn another_codec_and_packet_time_go_on_where_the_first_ended() {
+        let (mut playout, mut to) = (playout(), [0; LONGEST]);
+        let wide = Codec::L16(Rate::Wide).decoder().unwrap();
+        playout.add_voice(98, Voice::Codec(wide, 8000));
+        for tick in 0..500u64 {
+            let now = START + tick * TICK;
+            let (packet_type, samples) = if tick / 50 % 2 == 0 { (96, 160) } else { (98, 320) };
+            playout.put(&packet(tick as u16, tick as u32 * 160, packet_type), &vec![1; 2 * samples], now);
+            let played = playout.tick(now + 7 * MILLISECOND, &mut to);
+            assert_eq!(played.began, Some(tick as u32 * 160));
+            assert_eq!(played.rate.samples(TICK), samples);
+            assert!(to[..samples].iter().all(|sample| *sample == 0x101));
+        }
+        assert_eq!(playout.concealed, 0);
+    }
+
     #[test]
     fn loss_is_concealed_and_costs_no_time() {
         let mut random = Random::new(9);
@@ -782,7 +857,7 @@ mod tests {
     #[test]
     fn a_pause_of_the_speaker_is_silence_and_no_loss() {
         let mut line = Line::new(500, TICK, tone, |n| (!(100..300).contains(&n)).then_some(0)).run(100);
-        let noise = packet(65_000u16.wrapping_add(100), 16_000, 13);
+        let noise = packet(FIRST_SEQUENCE.wrapping_add(100), FIRST_TIMESTAMP.wrapping_add(16_000), 13);
         line.playout.put(&noise, &[60], START + 2_000_000);
         line = line.run(202);
         let quiet = &line.heard[130 * 160..295 * 160];

@@ -31,13 +31,14 @@ pub fn repeat(sound: &mut Vec<i16>, rate: Rate, alike: f32) -> usize {
     if sound.len() < 2 * period {
         return 0;
     }
-    let between = (0..period).map(|n| {
-        let at = |place: usize| sound.get(place).copied().unwrap_or(0);
-        // Goes on like the second period does, and ends as the first, so that the second can follow.
-        blended(at(n + period), at(n), n, period)
-    });
-    let between: Vec<i16> = between.collect();
-    sound.splice(period..period, between);
+    let length = sound.len();
+    sound.resize(length + period, 0);
+    sound.copy_within(period..length, 2 * period);
+    let (first, rest) = sound.split_at_mut(period);
+    // What comes between goes on like the second period does, and ends as the first, so that the second can follow.
+    for (n, (between, first)) in rest.iter_mut().zip(first).enumerate().take(period) {
+        *between = blended(*between, *first, n, period);
+    }
     period
 }
 

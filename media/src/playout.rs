@@ -136,17 +136,18 @@ pub struct Playout {
     /// Samples made up since the last real one, without moving on in the stream.
     made_up: usize,
     paused: bool,
-    /// Samples of the packet that was decoded last.
+    /// Payload type and samples of the packet that was decoded last.
+    speaking: u8,
     last_length: usize,
     ticked_at: Micros,
     earliness: Earliness,
     rest_until: Micros,
     /// What the first packet of a stretch of talk waits: as long as the network made it necessary before.
     first_wait: Micros,
-    /// Packets that came too late, and samples made up, since the beginning.
+    /// Packets that came too late, time made up and time played, since the beginning.
     pub late: u64,
-    pub concealed: u64,
-    pub played: u64,
+    pub concealed: Micros,
+    pub played: Micros,
 }
 
 impl Playout {
@@ -165,6 +166,7 @@ impl Playout {
             end: 0,
             made_up: 0,
             paused: false,
+            speaking: 0,
             last_length: 0,
             ticked_at: 0,
             earliness: Earliness::new(),
@@ -303,7 +305,7 @@ impl Playout {
         {
             *to = sample;
         }
-        self.played += frame as u64;
+        self.played += TICK;
         Tick { rate: self.rate, sounds, began: sounds.then_some(began) }
     }
 
@@ -407,17 +409,14 @@ impl Playout {
             self.ready.truncate(before);
         }
         self.last_length = self.ready.len() - before;
+        self.speaking = slot.payload_type;
         let ticks = self.last_length as u64 * u64::from(*clock_rate_hz) / u64::from(rate.hz());
         self.end = slot.timestamp.wrapping_add(ticks as u32);
     }
 
     /// Make sound for lost packets up to the one that is there, 20 ms at a time.
     fn bridge(&mut self, later: u16) {
-        let Some((timestamp, payload_type)) =
-            self.slot(later).map(|slot| (slot.timestamp, slot.payload_type))
-        else {
-            return;
-        };
+        let Some(timestamp) = self.slot(later).map(|slot| slot.timestamp) else { return };
         let gap = timestamp.wrapping_sub(self.end) as i32;
         let lost = i64::from(gap) * i64::from(self.rate.hz()) / i64::from(self.clock_rate_hz);
         let lost = usize::try_from(lost).unwrap_or(0);
@@ -433,20 +432,7 @@ impl Playout {
             return;
         }
         let now = missing.min(frame);
-        let place = usize::from(later) % PACKETS;
-        let copy = self.slots.get(place).filter(|_| now == missing).map(|slot| &*slot.payload);
-        let decoder = self.voices.iter_mut().find_map(|(known, voice)| match voice {
-            Voice::Codec(decoder, _) if *known == payload_type && decoder.rate() == self.rate => {
-                Some(decoder)
-            }
-            _ => None,
-        });
-        let wanted = self.ready.len() + now;
-        if let Some(decoder) = decoder {
-            decoder.conceal(now, copy, &mut self.ready);
-        }
-        self.ready.resize(wanted, 0);
-        self.concealed += now as u64;
+        self.conceal(now, Some(later).filter(|_| now == missing));
         let ticks = (now + self.made_up) as u64 * u64::from(self.clock_rate_hz) / u64::from(self.rate.hz());
         self.end = self.end.wrapping_add(ticks as u32);
         self.made_up = 0;
@@ -467,20 +453,26 @@ impl Playout {
             self.ready = rested;
             return rest;
         }
-        let rate = self.rate;
-        let decoder = self.voices.iter_mut().find_map(|(_, voice)| match voice {
-            Voice::Codec(decoder, _) if decoder.rate() == rate => Some(decoder),
-            _ => None,
-        });
-        let wanted = self.ready.len() + missing;
-        if let Some(decoder) = decoder {
-            decoder.conceal(missing, None, &mut self.ready);
-        }
-        self.ready.resize(wanted, 0);
+        self.conceal(missing, None);
         self.made_up += missing;
-        self.concealed += missing as u64;
         self.earliness.shift(TICK as i64);
         true
+    }
+
+    /// Append sound in the manner of what was decoded last; the packet `next` is there and follows right after.
+    fn conceal(&mut self, samples: usize, next: Option<u16>) {
+        let speaking = self.speaking;
+        let next = next.and_then(|next| self.slots.get(usize::from(next) % PACKETS));
+        let next = next.filter(|slot| slot.payload_type == speaking).map(|slot| &*slot.payload);
+        let voice = self.voices.iter_mut().find(|(known, _)| *known == speaking);
+        let wanted = self.ready.len() + samples;
+        if let Some((_, Voice::Codec(decoder, _))) = voice
+            && decoder.rate() == self.rate
+        {
+            decoder.conceal(samples, next, &mut self.ready);
+        }
+        self.ready.resize(wanted, 0);
+        self.concealed += samples as u64 * SECOND / u64::from(self.rate.hz());
     }
 
     // ------------------------------------------------------------ delay
@@ -573,10 +565,6 @@ impl Playout {
     pub fn position(&self) -> u32 {
         let ready = self.ready.len() as u64 * u64::from(self.clock_rate_hz) / u64::from(self.rate.hz());
         self.end.wrapping_sub(ready as u32)
-    }
-
-    pub fn concealed_ms(&self) -> f64 {
-        self.concealed as f64 * 1000.0 / f64::from(self.rate.hz())
     }
 
     /// Whether anything has come that is being played, or will be.
@@ -746,7 +734,7 @@ mod tests {
         line = line.run(200);
         let before = line.playout.concealed;
         line = line.run(750);
-        let concealed = (line.playout.concealed - before) as f64 / (750.0 * 160.0);
+        let concealed = (line.playout.concealed - before) as f64 / (750.0 * TICK as f64);
         assert!(concealed < 0.02, "{concealed}");
         assert!(line.playout.waiting() < 120_000, "{}", line.playout.waiting());
         line = line.run(1200);
@@ -824,6 +812,23 @@ mod tests {
     }
 
     #[test]
+    fn what_is_made_up_is_like_the_codec_that_was_heard_last() {
+        let (mut playout, mut to) = (playout(), [0; LONGEST]);
+        playout.add_voice(97, Voice::Codec(Codec::L16(Rate::Narrow).decoder().unwrap(), 8000));
+        for n in 0..20u16 {
+            let sound = |n: u32| if n < 1600 { 0 } else { tone(n) };
+            let first = u32::from(n) * 160;
+            let payload: Vec<u8> = (first..first + 160).flat_map(|n| sound(n).to_be_bytes()).collect();
+            let now = START + u64::from(n) * TICK;
+            playout.put(&packet(n, first, if n < 10 { 96 } else { 97 }), &payload, now);
+            playout.tick(now + 7 * MILLISECOND, &mut to);
+        }
+        playout.tick(START + 20 * TICK + 7 * MILLISECOND, &mut to);
+        assert_eq!(playout.concealed, TICK);
+        assert!(to[..80].iter().any(|sample| *sample > 7000), "{:?}", &to[..80]);
+    }
+
+    #[test]
     fn loss_is_concealed_and_costs_no_time() {
         let mut random = Random::new(9);
         let line =
@@ -862,7 +867,7 @@ mod tests {
         line = line.run(202);
         let quiet = &line.heard[130 * 160..295 * 160];
         assert!(quiet.iter().all(|sample| *sample == 0));
-        assert!(line.playout.concealed <= 160);
+        assert!(line.playout.concealed <= TICK);
         line = line.run(100);
         assert!(line.heard[310 * 160..].iter().any(|sample| *sample > 7000));
     }

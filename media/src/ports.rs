@@ -652,7 +652,7 @@ pub fn tone_told(port: PortId, told: Told, now: Micros) -> Event {
 fn heard(mut report: Report, voice: Option<&Voice>) -> Report {
     if let Some(playout) = voice.and_then(|voice| voice.playout()) {
         report.delay_ms = to_seconds(playout.waiting()) * 1000.0;
-        report.concealed_ms = playout.concealed_ms();
+        report.concealed_ms = to_seconds(playout.concealed) * 1000.0;
     }
     report
 }

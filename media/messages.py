@@ -176,6 +176,27 @@ class MaskRecording(msgspec.Struct, frozen=True, array_like=True, tag=16):
     masked: bool
 
 
+class DetectTones(msgspec.Struct, frozen=True, array_like=True, tag=17, gc=False):
+    """Look for digits in the sound of this stream, which is decoded for it; or no longer."""
+
+    port: int
+    on: bool
+
+
+class GuardDigits(msgspec.Struct, frozen=True, array_like=True, tag=18, gc=False):
+    """Keep this stream's telephone-events from all who hear it (they are still told); or no longer."""
+
+    port: int
+    on: bool
+
+
+class SendDigits(msgspec.Struct, frozen=True, array_like=True, tag=19):
+    """Send the peer these telephone-events, each (digit, how long it lasts in ms), after those before."""
+
+    port: int
+    digits: tuple[tuple[str, int], ...]
+
+
 class KeepMemo(msgspec.Struct, frozen=True, array_like=True, tag=8):
     """Keep the engine's opaque note about a call, replacing the one before; see `Memos`."""
 
@@ -225,7 +246,7 @@ class Started(msgspec.Struct, frozen=True, array_like=True, tag=103):
 
 
 class Digit(msgspec.Struct, frozen=True, array_like=True, tag=104):
-    """A telephone-event (RFC 4733) heard at `port`: once when it begins and once when it ends.
+    """A digit heard at `port`: once when it begins and once when it ends.
 
     `digit` is one of 0-9, *, #, A-D and "flash". `duration_ms` is 0 at the beginning. A lost end is made
     up after a silence of the event.
@@ -236,6 +257,8 @@ class Digit(msgspec.Struct, frozen=True, array_like=True, tag=104):
     ended: bool
     duration_ms: int
     clock_s: float
+    kind: str = "event"
+    """"event": a telephone-event (RFC 4733); "tone": found in the sound, see `DetectTones`"""
 
 
 class Silent(msgspec.Struct, frozen=True, array_like=True, tag=105):
@@ -326,6 +349,9 @@ Command = (
     | OpenRecorder
     | MarkRecording
     | MaskRecording
+    | DetectTones
+    | GuardDigits
+    | SendDigits
     | KeepMemo
     | DropMemo
     | AskMemos

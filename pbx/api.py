@@ -239,6 +239,12 @@ class CallControl(Protocol):
         What else is played ends. Raises CallerLeft.
         """
 
+    def digit(self, within_s: float | None = None) -> Awaitable[str | None]:
+        """The next key that the caller presses, or pressed and nobody asked for; None: none in time.
+
+        Raises CallerLeft.
+        """
+
 
 class CallApp(Protocol):
     async def run(self, call: CallControl) -> Outcome:

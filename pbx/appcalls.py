@@ -7,6 +7,7 @@ loop, and knows the call only by its id. `obey` is the call layer's side of it.
 from __future__ import annotations
 
 import asyncio
+from collections import deque
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, assert_never
@@ -63,6 +64,10 @@ class AppDone(msgspec.Struct, frozen=True, gc=False):
 AppCommand = AppAnswer | AppEcho | AppPlay | AppDone
 
 
+MOST_DIGITS = 64
+"""pressed ahead of being asked for"""
+
+
 class LiveCall:
     """The wheel of one call: implements `pbx.api.CallControl`."""
 
@@ -75,6 +80,8 @@ class LiveCall:
         self._over: asyncio.Future[None] = loop.create_future()
         self._played: asyncio.Future[PlayEnd] = loop.create_future()
         self._play = 0
+        self._pressed: deque[str] = deque(maxlen=MOST_DIGITS)
+        self._digit: asyncio.Future[None] = loop.create_future()
 
     async def answer(self) -> None:
         self._wish(AppAnswer(self.id))
@@ -117,6 +124,15 @@ class LiveCall:
             raise CallerLeft
         return played.result()
 
+    async def digit(self, within_s: float | None = None) -> str | None:
+        if not self._pressed:
+            self._digit = asyncio.get_running_loop().create_future()
+            waits = (self._digit, self._over)
+            await asyncio.wait(waits, timeout=within_s, return_when=asyncio.FIRST_COMPLETED)
+        if self._over.done():
+            raise CallerLeft
+        return self._pressed.popleft() if self._pressed else None
+
     def _begin_play(self, clips: tuple[Clip, ...], times: int, ended_by: str) -> int:
         self._play += 1
         if not self._played.done():
@@ -129,6 +145,10 @@ class LiveCall:
         """From the call layer: what the application waits for has happened."""
         if news.ready and not self._ready.done():
             self._ready.set_result(None)
+        if news.digit:
+            self._pressed.append(news.digit)
+            if not self._digit.done():
+                self._digit.set_result(None)
         if news.end is not None and news.played == self._play and not self._played.done():
             self._played.set_result(news.end)
         if news.over and not self._over.done():
@@ -179,6 +199,9 @@ def _answer(call: Call, board: Board, caller: Leg, now: float) -> None:
         call.refuse(board, caller, 503, "No Media Ports Left", EndCause.FAILED, now)
         return
     call.answer_leg(board, caller, body, now)
+    port = caller.sound.audio_port()
+    if port is not None and caller.sound.events_port() is None:
+        board.send(media.DetectTones(port, True))
     if not caller.sound.awaits_answer:
         board.send(AppNews(call.id, ready=True))
 

@@ -39,7 +39,7 @@ class StartApp(msgspec.Struct, frozen=True, gc=False):
 
 
 class AppNews(msgspec.Struct, frozen=True, gc=False):
-    """Tell the application of this call that its answer stands, or what it plays is over, or all is."""
+    """Tell the application of this call what it waits for: the answer stands, a key, the end of a clip."""
 
     call: CallId
     ready: bool = False
@@ -47,6 +47,8 @@ class AppNews(msgspec.Struct, frozen=True, gc=False):
     played: int = 0
     """the number of what was played, which ended so:"""
     end: PlayEnd | None = None
+    digit: str = ""
+    """a key that the caller pressed"""
 
 
 class CallDue(msgspec.Struct, frozen=True, gc=False):
@@ -91,6 +93,7 @@ OWN_CODECS = (
     Codec(9, "g722", 8000),
     Codec(8, "pcma", 8000),
     Codec(0, "pcmu", 8000),
+    Codec(111, "opus", 48000, 2, "useinbandfec=1"),
     Codec(101, "telephone-event", 8000, fmtp="0-16"),
 )
 

@@ -11,7 +11,7 @@ from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
 from media import messages as media
-from pbx import api, reoffer, ringing, transfer
+from pbx import api, crossing, reoffer, ringing, transfer
 from pbx.api import CallId, EndCause, LegId, Party
 from pbx.board import AppNews, Board, StartApp, Target
 from pbx.headers import Passing, reason_fields, reason_header
@@ -68,6 +68,7 @@ class Call:
         "ringing",
         "silent_at",
         "snapshot",
+        "sounding",
         "transfer",
     )
 
@@ -90,6 +91,8 @@ class Call:
         self.app: str | None = None
         self.app_leg: LegId | None = None
         """who hears the application"""
+        self.sounding: dict[int, int] = {}
+        """players that say digits as tones: port -> the listener's port"""
         self.player: media.OpenPlayer | None = None
         self.playing: media.Play | None = None
         self.has_memo = False
@@ -232,6 +235,8 @@ class Call:
             reoffer.offered(self, board, event, now)
         elif method == "REFER":
             transfer.referred(self, board, event, now)
+        elif method == "INFO" and crossing.asked(self, board, event, now):
+            board.send(sip.Reply(request=event.request, status=200))
         elif method in PASSED_TO_THE_OTHER:
             self._pass_on(board, event)
         elif method == "OPTIONS":
@@ -303,12 +308,6 @@ class Call:
 
     def _is_caller(self, leg: Leg) -> bool:
         return leg.id == (self.bridge[0] if self.bridge is not None else next(iter(self.legs)))
-
-    def pressed(self, board: Board, event: media.Digit, now: float) -> None:
-        """A key was pressed and let go on one leg's phone; media passes it on by itself."""
-        for leg in self.legs.values():
-            if event.port in leg.sound.ports:
-                board.tell(api.DigitPressed(self.id, now, leg.id, event.digit, event.duration_ms))
 
     def fell_silent(self, board: Board, event: media.Silent, now: float) -> None:
         """One end has sent no sound for long; when the other has not either, unheld, nobody is there."""
@@ -433,6 +432,8 @@ class Call:
         if self.edges:
             ports = frozenset(leg.sound.ports)
             self.edges = {edge for edge in self.edges if ports.isdisjoint(edge)}
+        if self.sounding:
+            crossing.close_all(self, board, leg.sound.ports)
         leg.sound.close(board, now)
         if leg.id == self.app_leg:
             self.close_player(board)

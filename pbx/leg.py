@@ -8,6 +8,7 @@ from __future__ import annotations
 import enum
 
 from pbx.api import LegId, Party
+from pbx.digits import Keypad
 from pbx.sound import LegSound
 
 
@@ -22,7 +23,7 @@ class LegState(enum.Enum):
 class Leg:
     """Mutable, owned by one Call at a time."""
 
-    __slots__ = ("id", "party", "private", "refers", "sound", "state")
+    __slots__ = ("id", "keypad", "party", "private", "refers", "sound", "state")
 
     def __init__(self, leg_id: LegId, party: Party, state: LegState, sound: LegSound) -> None:
         self.id = leg_id
@@ -31,6 +32,7 @@ class Leg:
         self.state = state
         self.private = False
         """who is there does not want to be known to those it is connected with (RFC 3323)"""
+        self.keypad = Keypad()
         self.refers = 0
         """how many REFERs came in this dialog (RFC 3515 2.4.6)"""
 

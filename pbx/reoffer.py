@@ -177,7 +177,7 @@ def _aligned(call: Call, board: Board, reoffer: Reoffer, accepted: bool, now: fl
         align(call, board, leg, other, now, reoffer.round + 1)
     elif reoffer.round == 0:  # what it refuses, the other one may be able to do without
         _offer_to_align(call, board, other, leg, 1, now)
-    elif not leg.sound.shares(other.sound):
+    elif not leg.sound.can_talk_with(other.sound):
         call.hang_up_all(board, EndCause.NO_COMMON_CODEC, now, (NOTHING_IN_COMMON,))
 
 

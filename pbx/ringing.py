@@ -42,10 +42,14 @@ CAUSES = {
 }
 
 
+NOT_ACCEPTABLE = 488
+"""no codec that the caller offered: with ours beside them, media can translate"""
+
+
 class Ringing:
     """One step of ringing: on whose behalf, which phones ring now, which come next, what failed so far."""
 
-    __slots__ = ("behalf_of", "deadline", "early", "failures", "groups", "legs", "on", "party")
+    __slots__ = ("behalf_of", "deadline", "early", "failures", "groups", "legs", "narrow", "on", "party")
 
     def __init__(
         self,
@@ -61,6 +65,8 @@ class Ringing:
         self.deadline = deadline
         self.on = on
         self.legs: list[LegId] = []
+        self.narrow: dict[LegId, Target] = {}
+        """where phones ring that were offered the caller's codecs alone"""
         self.failures: list[int] = []
         self.early: LegId | None = None
         """the leg whose sound the caller hears before the answer"""
@@ -93,13 +99,15 @@ def _ring_next_group(call: Call, board: Board, ringing: Ringing, now: float) -> 
         _finish(call, board, ringing, status, CAUSES.get(status, EndCause.FAILED), now)
 
 
-def _dial(call: Call, board: Board, ringing: Ringing, target: Target, now: float) -> None:
+def _dial(
+    call: Call, board: Board, ringing: Ringing, target: Target, now: float, *, wide: bool = False
+) -> None:
     behalf_of = call.legs[ringing.behalf_of]
     sound = LegSound(call.id, board.media_host(target.flow, target.uri), board.new_session_id())
     try:
         # who is transferred may be on hold: the target is not
         direction = Direction.SENDRECV if behalf_of.answered else None
-        body = sound.offer(board, behalf_of.sound, now, direction)
+        body = sound.offer(board, behalf_of.sound, now, direction, wide=wide)
     except NoPortsLeft:
         sound.close(board, now)
         ringing.failures.append(503)
@@ -107,6 +115,8 @@ def _dial(call: Call, board: Board, ringing: Ringing, target: Target, now: float
     leg = Leg(board.new_leg_id(call), ringing.party, LegState.DIALING, sound)
     call.legs[leg.id] = leg
     ringing.legs.append(leg.id)
+    if not wide:
+        ringing.narrow[leg.id] = target
     realm = call.snapshot.tenants[call.tenant].realm
     from_, identity = said_as(behalf_of.party, realm, private=behalf_of.private, trusted=board.trusts(target))
     board.send(
@@ -224,6 +234,11 @@ def failed(call: Call, board: Board, leg: Leg, status: int, now: float) -> None:
     if ringing is None or leg.id not in ringing.legs:
         return
     ringing.legs.remove(leg.id)
+    target = ringing.narrow.pop(leg.id, None)
+    if status == NOT_ACCEPTABLE and target and call.legs[ringing.behalf_of].sound.is_translatable(board):
+        _dial(call, board, ringing, target, now, wide=True)
+        if ringing.legs:
+            return
     if status >= 600:  # RFC 3261 21.6: no other place will do
         ringing.groups.clear()
         for other in ringing.legs:

@@ -12,6 +12,7 @@ import msgspec
 
 from media import messages as media
 from pbx.api import CallId
+from pbx.translating import EVENTS, fitted, is_translatable, widened
 from sipcore.flow import is_address
 from sipcore.sdp import Codec, Direction, LocalStream, Origin, Sdp, Stream, own_offer, relayed
 
@@ -89,15 +90,25 @@ class LegSound:
 
     # ------------------------------------------------------------ what we say
 
-    def offer(self, board: Board, other: LegSound, now: float, direction: Direction | None = None) -> bytes:
+    def offer(
+        self,
+        board: Board,
+        other: LegSound,
+        now: float,
+        direction: Direction | None = None,
+        *,
+        wide: bool = False,
+    ) -> bytes:
         """Our offer to this leg: what the other leg's peer last said, with our ports. Raises NoPortsLeft.
 
         Where the other peer has said nothing yet (late offer) it is an offer of our own. `direction`
-        overrides that of every stream in use.
+        overrides that of every stream in use. `wide`: with our own codecs behind those of the other peer.
         """
         source = other.theirs
         if source is None:
             return self.offer_own(board, now)
+        if wide:
+            source = widened(source, board.settings.own_codecs) or source
         return self.offer_streams(board, source if direction is None else directed(source, direction), now)
 
     def offer_streams(self, board: Board, source: Sdp, now: float) -> bytes:
@@ -126,6 +137,8 @@ class LegSound:
         if other.agreed is not source and self.theirs is not None:
             source = answer_within(self.theirs, other)
         assert source is not None
+        if self.theirs is not None:
+            source = fitted(self.theirs, source)
         return self.answer_with(board, source, now)
 
     def answer_once(self, board: Board, other: LegSound, now: float) -> bytes:
@@ -190,15 +203,22 @@ class LegSound:
             return False
         return self._speech() <= other._speech()
 
-    def shares(self, other: LegSound) -> bool:
-        """True when there is a codec that both peers accept now."""
-        return not self._speech().isdisjoint(other._speech())
+    def is_translatable(self, board: Board) -> bool:
+        """True when others can be offered more codecs than this leg's peer offered."""
+        return self.theirs is not None and widened(self.theirs, board.settings.own_codecs) is not None
+
+    def can_talk_with(self, other: LegSound) -> bool:
+        """True when there is a codec that both peers accept now, or media can translate."""
+        if not self._speech().isdisjoint(other._speech()):
+            return True
+        streams = [None if sound.agreed is None else sound.agreed.audio for sound in (self, other)]
+        return all(stream is not None and is_translatable(stream) for stream in streams)
 
     def _speech(self) -> frozenset[tuple[str, int, int]]:
         stream = None if self.agreed is None else self.agreed.audio
         if stream is None:
             return frozenset()
-        return frozenset(each for each in encodings(stream) if each[0] != "telephone-event")
+        return frozenset(each for each in encodings(stream) if each[0] != EVENTS)
 
     # ------------------------------------------------------------ who hears whom
 
@@ -213,6 +233,23 @@ class LegSound:
             )
             if mine and its and listening.direction.receives and speaking.direction.sends
         }
+
+    def audio_port(self) -> int | None:
+        """The port of the sound that both sides agreed on."""
+        if self.agreed is None or self.theirs is None:
+            return None
+        for port, stream in zip(self.ports, self.theirs.streams, strict=False):
+            if port and stream.kind == "audio" and stream.port:
+                return port
+        return None
+
+    def events_port(self) -> int | None:
+        """The port whose peer understands telephone-events (RFC 4733)."""
+        port = self.audio_port()
+        if port is None or self.theirs is None:
+            return None
+        stream = self.theirs.streams[self.ports.index(port)]
+        return port if any(encoding[0] == EVENTS for encoding in encodings(stream)) else None
 
     # ------------------------------------------------------------ ports
 

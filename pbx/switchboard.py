@@ -13,7 +13,7 @@ from typing import Any, Protocol
 
 from conf.snapshot import Snapshot, TenantId
 from media import messages as media
-from pbx import api, appcalls, memo, replacement, restart
+from pbx import api, appcalls, crossing, memo, replacement, restart
 from pbx.api import CallEvent, CallId, CallObserver, EndCause, LegId
 from pbx.appcalls import AppAnswer, AppCommand, AppDone, AppEcho, AppPlay
 from pbx.board import (
@@ -441,12 +441,12 @@ class Switchboard:
 
     def _digit(self, event: media.Digit, now: float) -> None:
         call = self._calls.get(self._by_port.get(event.port, CallId(0)))
-        if call is not None and event.ended:
-            call.pressed(self, event, now)
+        if call is not None:
+            crossing.heard(call, self, event, now)
 
     def _played(self, event: media.Played, now: float) -> None:
         call = self._calls.get(self._by_port.get(event.port, CallId(0)))
-        if call is not None:
+        if call is not None and not crossing.played(call, self, event):
             appcalls.played(call, self, event)
 
     def _port_failed(self, event: media.PortFailed, now: float) -> None:

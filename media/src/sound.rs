@@ -146,26 +146,45 @@ fn one_channel(samples: Vec<i16>, channels: usize) -> Vec<i16> {
 const CROSSINGS: f64 = 16.0;
 
 /// Samples at any rate at another, by a windowed sinc.
+///
+/// Output samples fall into few different places between input samples (phases), as both rates are whole numbers:
+/// what each phase weighs its neighbours with is worked out once.
 fn interpolated(samples: &[i16], from_hz: u32, to_hz: u32) -> Vec<i16> {
-    let ratio = f64::from(from_hz) / f64::from(to_hz);
+    let common = greatest_common_divisor(from_hz, to_hz);
+    let (phases, step) = ((to_hz / common) as usize, (from_hz / common) as usize);
+    let ratio = step as f64 / phases as f64;
     // Below half of the lower rate, less what the window blurs.
     let cutoff = 0.94 * (1.0 / ratio).min(1.0);
     let reach = CROSSINGS / cutoff;
-    let count = (samples.len() as f64 / ratio) as usize;
+    let before = reach.ceil() as usize;
+    let weights = |phase: usize| -> Vec<f32> {
+        let offset = (phase * step % phases) as f64 / phases as f64;
+        (0..2 * before + 1).map(|n| weight(n as f64 - before as f64 - offset, cutoff, reach)).collect()
+    };
+    let table: Vec<Vec<f32>> = (0..phases).map(weights).collect();
+    let mut padded = vec![0f32; before];
+    padded.extend(samples.iter().map(|sample| f32::from(*sample)));
+    padded.resize(padded.len() + before + 1, 0.0);
+    let count = samples.len() * phases / step;
     let at = |n: usize| {
-        let middle = n as f64 * ratio;
-        let first = (middle - reach).ceil().max(0.0) as usize;
-        let last = ((middle + reach).floor() as usize).min(samples.len().saturating_sub(1));
-        let weighed = samples.iter().enumerate().take(last + 1).skip(first).map(|(place, sample)| {
-            let x = place as f64 - middle;
-            let turn = std::f64::consts::PI * cutoff * x;
-            let sinc = if x == 0.0 { cutoff } else { turn.sin() / (std::f64::consts::PI * x) };
-            let window = (std::f64::consts::FRAC_PI_2 * x / reach).cos().powi(2);
-            f64::from(*sample) * sinc * window
-        });
-        weighed.sum::<f64>().round().clamp(-32_768.0, 32_767.0) as i16
+        let near = padded.get(n * step / phases..).unwrap_or_default();
+        let weighed = near.iter().zip(table.get(n % phases).into_iter().flatten());
+        weighed.map(|(sample, weight)| sample * weight).sum::<f32>().round() as i16
     };
     (0..count).map(at).collect()
+}
+
+fn weight(x: f64, cutoff: f64, reach: f64) -> f32 {
+    if x.abs() >= reach {
+        return 0.0;
+    }
+    let turn = std::f64::consts::PI * cutoff * x;
+    let sinc = if x == 0.0 { cutoff } else { turn.sin() / (std::f64::consts::PI * x) };
+    (sinc * (std::f64::consts::FRAC_PI_2 * x / reach).cos().powi(2)) as f32
+}
+
+fn greatest_common_divisor(one: u32, other: u32) -> u32 {
+    if other == 0 { one } else { greatest_common_divisor(other, one % other) }
 }
 
 /// libopus gives mono at 16 kHz whatever is inside.

@@ -150,6 +150,8 @@ class Phone:
         self.heard: list[Rtp] = []
         self.reports: list[bytes] = []
         self.datagrams: list[bytes] = []
+        self.echoes = False
+        """sends back at once what it hears, and keeps nothing"""
 
     def negotiates(
         self,
@@ -171,6 +173,9 @@ class Phone:
         self.room.tell(terms)
 
     def takes(self, local_port: int, to: tuple[str, int], data: bytes) -> bool:
+        if local_port == self.local_port and to == self.address and self.echoes:
+            self.room.deliver(self.local_port, self.address, data)
+            return True
         if local_port == self.local_port and to == self.address:
             self.datagrams.append(data)
             if data[0] >> 6 == 2:

@@ -6,7 +6,7 @@ import msgspec
 import pytest
 
 from conf.snapshot import TenantId
-from jackfield.phone import OPUS, PCMA, PCMU, Answers, NotAsTold, Rejects, Rings, tone
+from jackfield.phone import OPUS, PCMA, PCMU, Answers, Codec, NotAsTold, Rejects, Rings, tone
 from pbx import api
 from pbx.api import EndCause
 from tests.house import House, make_snapshot
@@ -245,10 +245,11 @@ async def test_no_common_codec() -> None:
     async with House() as house:
         anna = await house.phone("101", codecs=(PCMA,))
         house.forgiven.append("no audio codec in common")
-        boris = await house.phone("102", codecs=(OPUS,))
+        boris = await house.phone("102", codecs=(Codec("AMR", 97),))
         boris.when_called = Answers()
         await anna.dials("102")
         assert await anna.fails() == 488
+        assert len(boris.calls) == 2, "the second offer had our codecs too"
 
 
 async def test_the_echo_test_sends_back_what_is_said() -> None:

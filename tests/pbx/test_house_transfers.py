@@ -370,19 +370,19 @@ async def test_codecs_of_two_calls_are_aligned(
         await boris.hangs_up()
 
 
-async def test_two_calls_without_a_common_codec_cannot_become_one() -> None:
+async def test_two_calls_without_a_common_codec_become_one_by_translation() -> None:
     async with House() as house:
         house.forgiven.append("no audio codec in common")
         anna = await house.phone("101")
-        boris = await house.phone("102", codecs=(PCMA, EVENTS))
-        clara = await house.phone("103", codecs=(PCMU, EVENTS))
-        first, boris_call = await talk(anna, boris)
+        boris = await house.phone("102", codecs=(PCMA, EVENTS), voice=BORIS)
+        clara = await house.phone("103", codecs=(PCMU, EVENTS), voice=CLARA)
+        first, _ = await talk(anna, boris)
         second, _ = await talk(anna, clara)
         await first.transfers_to(second)
-        await boris.ends()
+        await boris.hears(CLARA)
+        await clara.hears(BORIS)
+        await boris.hangs_up()
         await clara.ends()
-        assert boris_call.end_request is not None
-        assert boris_call.end_request.get("reason") == 'SIP;cause=488;text="No common codec"'
 
 
 async def test_a_replaces_that_names_no_call_of_the_transferor() -> None:

@@ -92,6 +92,9 @@ def test_thirty_minutes_of_speech_hold_no_digit(tmp_path):
     room.wait(max(loops) + 1)
     assert sum(loops) >= 1800
     assert digits(room) == []
+    room.tell(Play(PLAYER + 1, 2, (PlayTone((697.0, 1209.0), -13.0, 100), PlayTone((), 0.0, 100))))
+    room.wait(1)
+    assert [digit for digit, ended, _ in digits(room) if not ended] == ["1"], "it was listening all the time"
 
 
 VOICES = (

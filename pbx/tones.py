@@ -107,7 +107,5 @@ def signal(country: str, what: Signal) -> tuple[Tone, ...]:
     """One round of a signal; play it for ever (a beep once). `country`: ISO 3166 in lower case."""
     own = _TABLE.get(country, {})
     frequencies_hz, cadence = own.get(what) or _TABLE[""].get(what, _BEEP)
-    return tuple(
-        Tone(() if n % 2 else frequencies_hz, LEVEL_DBOV, duration_ms)
-        for n, duration_ms in enumerate(cadence)
-    )
+    parts = enumerate(cadence)
+    return tuple(Tone(() if n % 2 else frequencies_hz, LEVEL_DBOV, duration_ms) for n, duration_ms in parts)

@@ -176,6 +176,20 @@ class MaskRecording(msgspec.Struct, frozen=True, array_like=True, tag=16):
     masked: bool
 
 
+class OpenFork(msgspec.Struct, frozen=True, array_like=True, tag=20):
+    """A port whose other end is a program at a WebSocket, `url` (ws://...): it hears, and may speak back.
+
+    The program gets a text {"event": "start", "port": ..., "rate_hz": ...}, then binary messages of 20 ms
+    of L16 (RFC 3551: 16 bits, network byte order). Binary messages that it sends are said in the call, at
+    the same rate; the text {"event": "clear"} stops what is being said. `ForkNews` tells how it goes.
+    """
+
+    port: int
+    call: int
+    url: str
+    rate_hz: int = 16000
+
+
 class DetectTones(msgspec.Struct, frozen=True, array_like=True, tag=17, gc=False):
     """Look for digits in the sound of this stream, which is decoded for it; or no longer."""
 
@@ -336,6 +350,15 @@ class Captured(msgspec.Struct, frozen=True, array_like=True, tag=110):
     fault: str
 
 
+class ForkNews(msgspec.Struct, frozen=True, array_like=True, tag=112):
+    """The program behind a fork was reached, or the connection is over; the port stays until it is closed."""
+
+    port: int
+    connected: bool
+    why: str
+    """empty when it was over because the port closed"""
+
+
 Command = (
     Hello
     | OpenPort
@@ -349,6 +372,7 @@ Command = (
     | OpenRecorder
     | MarkRecording
     | MaskRecording
+    | OpenFork
     | DetectTones
     | GuardDigits
     | SendDigits
@@ -357,4 +381,6 @@ Command = (
     | AskMemos
     | AskReport
 )
-Event = Welcome | PortFailed | Started | Digit | Silent | Report | Memos | Refused | Played | Captured
+Event = (
+    Welcome | PortFailed | Started | Digit | Silent | Report | Memos | Refused | Played | Captured | ForkNews
+)

@@ -168,7 +168,7 @@ impl Control {
                 let worker = self.open(port, call, None)?;
                 steps.push(Step::Order { worker, command });
             }
-            Command::OpenRecorder { port, call, .. } => {
+            Command::OpenRecorder { port, call, .. } | Command::OpenFork { port, call, .. } => {
                 let worker = self.open(port, call, None)?;
                 steps.push(Step::Order { worker, command });
             }

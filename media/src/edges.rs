@@ -60,7 +60,7 @@ impl<D: Door> Ports<D> {
         now: Micros,
     ) -> Result<(), Refusal> {
         let ear = self.ports.get(&listener).map(|port| &port.role);
-        if !matches!(ear, Some(Role::Stream(_) | Role::Recorder(_))) {
+        if !matches!(ear, Some(Role::Stream(_) | Role::Recorder(_) | Role::Fork(_))) {
             return Err("the listener is no open stream or recorder");
         }
         if !self.ports.contains_key(&speaker) {
@@ -130,7 +130,11 @@ impl<D: Door> Ports<D> {
 
     /// See whether a listener gets packets or a mix, and bring that about.
     pub fn refresh(&mut self, listener: PortId, now: Micros) {
-        if self.ports.get(&listener).is_some_and(|port| matches!(port.role, Role::Recorder(_))) {
+        if self
+            .ports
+            .get(&listener)
+            .is_some_and(|port| matches!(port.role, Role::Recorder(_) | Role::Fork(_)))
+        {
             self.set_ears(listener, true);
             return;
         }
@@ -158,7 +162,7 @@ impl<D: Door> Ports<D> {
     fn is_live(&self, speaker: PortId) -> bool {
         match self.ports.get(&speaker).map(|port| (&port.role, &port.voice)) {
             Some((Role::Stream(stream), _)) => stream.sends().is_some(),
-            Some((Role::Player { .. }, voice)) => {
+            Some((Role::Player { .. } | Role::Fork(_), voice)) => {
                 voice.as_ref().is_some_and(|voice| voice.has_something_to_play())
             }
             Some((Role::Recorder(_), _)) | None => false,

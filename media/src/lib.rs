@@ -7,6 +7,7 @@
 #![deny(clippy::expect_used, clippy::indexing_slicing, clippy::panic, clippy::unwrap_used, unsafe_code)]
 #![cfg_attr(test, allow(clippy::expect_used, clippy::indexing_slicing, clippy::unwrap_used))]
 
+mod agent;
 mod capture;
 mod codec;
 mod control;
@@ -14,6 +15,7 @@ mod dsp;
 mod dtmf;
 mod edges;
 mod engine;
+mod fork;
 mod inband;
 mod incoming;
 mod io;

@@ -66,6 +66,13 @@ pub enum Format {
     Opus,
 }
 
+/// The program behind a fork.
+#[derive(Debug, Clone, PartialEq)]
+pub struct ForkRequest {
+    pub url: Box<str>,
+    pub rate: Rate,
+}
+
 /// What became of a recording; with a fault, what went wrong instead.
 #[derive(Debug, Clone, PartialEq, Default)]
 pub struct Captured {
@@ -100,6 +107,7 @@ pub enum Command {
     OpenRecorder { port: PortId, call: CallId, request: Box<RecordRequest> },
     MarkRecording { port: PortId, label: String },
     MaskRecording { port: PortId, masked: bool },
+    OpenFork { port: PortId, call: CallId, request: Box<ForkRequest> },
     DetectTones { port: PortId, on: bool },
     GuardDigits { port: PortId, on: bool },
     SendDigits { port: PortId, digits: Vec<(Box<str>, Micros)> },
@@ -121,6 +129,7 @@ pub enum Event {
     Refused { tag: u64, why: String },
     Played { port: PortId, play: u64, end: End, position: Micros, fault: String, clock_s: f64 },
     Captured(Box<Captured>),
+    ForkNews { port: PortId, connected: bool, why: String },
 }
 
 #[derive(Debug, Clone, PartialEq, Default)]
@@ -191,6 +200,14 @@ impl Command {
             },
             15 => Self::MarkRecording { port: reader.number()?, label: reader.text()?.to_owned() },
             16 => Self::MaskRecording { port: reader.number()?, masked: reader.boolean()? },
+            20 => Self::OpenFork {
+                port: reader.number()?,
+                call: reader.uint()?,
+                request: Box::new(ForkRequest {
+                    url: reader.text()?.into(),
+                    rate: Rate::of(reader.number()?).ok_or(Malformed)?,
+                }),
+            },
             17 => Self::DetectTones { port: reader.number()?, on: reader.boolean()? },
             18 => Self::GuardDigits { port: reader.number()?, on: reader.boolean()? },
             19 => Self::SendDigits { port: reader.number()?, digits: digits(reader)? },
@@ -210,6 +227,7 @@ impl Command {
             | Self::OpenRecorder { port, .. }
             | Self::MarkRecording { port, .. }
             | Self::MaskRecording { port, .. }
+            | Self::OpenFork { port, .. }
             | Self::DetectTones { port, .. }
             | Self::GuardDigits { port, .. }
             | Self::SendDigits { port, .. }
@@ -235,6 +253,7 @@ impl Command {
             Self::MarkRecording { .. } => 15,
             Self::MaskRecording { .. } => 16,
             Self::DetectTones { .. } => 17,
+            Self::OpenFork { .. } => 20,
             Self::GuardDigits { .. } => 18,
             Self::SendDigits { .. } => 19,
             Self::KeepMemo { .. } => 8,
@@ -444,6 +463,12 @@ impl Event {
             Self::Refused { tag, why } => {
                 head(to, 108, 2);
                 to.uint(*tag);
+                to.text(why);
+            }
+            Self::ForkNews { port, connected, why } => {
+                head(to, 112, 3);
+                to.uint(u64::from(*port));
+                to.boolean(*connected);
                 to.text(why);
             }
             Self::Captured(captured) => {

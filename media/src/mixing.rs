@@ -67,7 +67,7 @@ impl<D: Door> Ports<D> {
         };
         match port.role {
             Role::Player { .. } => return self.play_on(id, number, now),
-            Role::Recorder(_) => return self.capture(id, number, now),
+            Role::Recorder(_) | Role::Fork(_) => return self.capture(id, number, now),
             Role::Stream(_) => {}
         }
         if port.detector.is_some() {
@@ -269,12 +269,15 @@ impl<D: Door> Ports<D> {
 
     // ------------------------------------------------------------ recorders
 
-    /// Write down what a recorder hears in this tick.
+    /// Write down what a recorder hears in this tick, or hand it to a program.
     fn capture(&mut self, id: PortId, number: u64, now: Micros) {
         let Some(port) = self.ports.get_mut(&id) else { return };
         let hears = std::mem::take(&mut port.hears);
-        let Role::Recorder(recorder) = &port.role else { return };
-        let (rate, stereo) = (recorder.rate(), recorder.is_stereo());
+        let (rate, stereo) = match &port.role {
+            Role::Recorder(recorder) => (recorder.rate(), recorder.is_stereo()),
+            Role::Fork(fork) => (fork.rate, false),
+            _ => return,
+        };
         self.pull(&hears, number, now);
         let mut sides = std::mem::take(&mut self.sides);
         let [left, right] = &mut *sides;
@@ -292,8 +295,13 @@ impl<D: Door> Ports<D> {
         }
         if let Some(port) = self.ports.get_mut(&id) {
             port.hears = hears;
-            if let Role::Recorder(recorder) = &mut port.role {
-                recorder.take(number, &sides, &mut self.to_write);
+            match &mut port.role {
+                Role::Recorder(recorder) => recorder.take(number, &sides, &mut self.to_write),
+                Role::Fork(fork) => {
+                    let [both, _] = &*sides;
+                    fork.take(both);
+                }
+                _ => {}
             }
         }
         self.sides = sides;

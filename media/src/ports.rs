@@ -13,8 +13,9 @@ use crate::capture::{Recorder, ToWriter};
 use crate::control::EVERYBODY;
 use crate::dsp::mix::Mix;
 use crate::edges::{Ear, Heard, choose};
+use crate::fork::{self, Far, Fork};
 use crate::inband::{Detector, Told, milliseconds};
-use crate::messages::{Action, Command, Event, Negotiated, PortId, RecordRequest, Report};
+use crate::messages::{Action, Command, Event, ForkRequest, Negotiated, PortId, RecordRequest, Report};
 use crate::mixed::Mixed;
 use crate::payload::{Kind, Meaning, PayloadSets};
 use crate::player::{End, Player, Playlist};
@@ -23,6 +24,9 @@ use crate::sound::Fault;
 use crate::stream::{Component, Door, Stream, Taken};
 use crate::time::{Clock, Micros, to_seconds};
 use crate::voice::{Source, Voice};
+
+/// A fork that was opened, and the program's end of it.
+pub type Opened = (PortId, ForkRequest, Far);
 
 /// What makes an order senseless: it is refused, with the reason.
 pub type Refusal = &'static str;
@@ -60,6 +64,8 @@ pub enum Role<D> {
     },
     /// Only hears.
     Recorder(Box<Recorder>),
+    /// Hears and speaks for a program.
+    Fork(Box<Fork>),
 }
 
 /// Spreads small integers over a hash table; the engine that picks them is no adversary.
@@ -105,6 +111,7 @@ pub struct Ports<D> {
     pub payload: Vec<u8>,
     pub sides: Box<[Mix; 2]>,
     pub to_write: Vec<ToWriter>,
+    forks: Vec<Opened>,
     /// Players that came to an end in this tick.
     pub ended: Vec<PortId>,
     /// The port that is being dealt with: it goes if that cannot be done.
@@ -129,6 +136,7 @@ impl<D: Door> Ports<D> {
             mix: None,
             sides: Box::default(),
             to_write: Vec::new(),
+            forks: Vec::new(),
             payload: Vec::new(),
             ended: Vec::new(),
             busy: None,
@@ -148,14 +156,14 @@ impl<D: Door> Ports<D> {
     pub fn stream(&self, port: PortId) -> Option<&Stream<D>> {
         match &self.ports.get(&port)?.role {
             Role::Stream(stream) => Some(stream),
-            Role::Player { .. } | Role::Recorder(_) => None,
+            Role::Player { .. } | Role::Recorder(_) | Role::Fork(_) => None,
         }
     }
 
     pub fn stream_mut(&mut self, port: PortId) -> Option<&mut Stream<D>> {
         match &mut self.ports.get_mut(&port)?.role {
             Role::Stream(stream) => Some(stream),
-            Role::Player { .. } | Role::Recorder(_) => None,
+            Role::Player { .. } | Role::Recorder(_) | Role::Fork(_) => None,
         }
     }
 
@@ -189,6 +197,10 @@ impl<D: Door> Ports<D> {
             }
             Command::OpenRecorder { port, request, .. } => {
                 self.open_recorder(*port, request, now);
+                Ok(())
+            }
+            Command::OpenFork { port, request, .. } => {
+                self.open_fork(*port, request, now);
                 Ok(())
             }
             Command::MarkRecording { port, label } => self.recorder(*port, |recorder, to| {
@@ -366,6 +378,21 @@ impl<D: Door> Ports<D> {
         }
     }
 
+    fn open_fork(&mut self, port: PortId, request: &ForkRequest, now: Micros) {
+        let (fork, guest, far) = fork::link(request.rate);
+        self.insert(port, Role::Fork(Box::new(fork)));
+        if let Some(port) = self.ports.get_mut(&port) {
+            port.voice = Some(Box::new(Voice::new(Source::Guest(Box::new(guest)))));
+        }
+        self.forks.push((port, request.clone(), far));
+        self.join_the_mixing(port, now);
+    }
+
+    /// The far ends of forks that were opened since this was asked last: somebody must carry sound to and fro.
+    pub fn take_forks(&mut self) -> Vec<Opened> {
+        std::mem::take(&mut self.forks)
+    }
+
     /// What recordings have for the writer since this was asked last.
     pub fn take_to_write(&mut self) -> Vec<ToWriter> {
         std::mem::take(&mut self.to_write)
@@ -387,7 +414,7 @@ impl<D: Door> Ports<D> {
                 stream.close(clock, &mut self.events);
                 stream.report(true, now)
             }
-            Role::Player { .. } | Role::Recorder(_) => {
+            Role::Player { .. } | Role::Recorder(_) | Role::Fork(_) => {
                 Report { port, closed: true, clock_s: to_seconds(now), ..Report::default() }
             }
         };
@@ -426,7 +453,7 @@ impl<D: Door> Ports<D> {
         let known = self.ports.get(&port).ok_or(UNKNOWN)?;
         let report = match &known.role {
             Role::Stream(stream) => stream.report(false, now),
-            Role::Player { .. } | Role::Recorder(_) => {
+            Role::Player { .. } | Role::Recorder(_) | Role::Fork(_) => {
                 Report { port, clock_s: to_seconds(now), ..Report::default() }
             }
         };
@@ -566,7 +593,7 @@ impl<D: Door> Ports<D> {
         port.armed = None;
         match &mut port.role {
             Role::Stream(stream) => stream.tick(self.silence, clock, &mut self.random, &mut self.events),
-            Role::Player { .. } | Role::Recorder(_) => {}
+            Role::Player { .. } | Role::Recorder(_) | Role::Fork(_) => {}
         }
         self.arm(id);
     }
@@ -577,7 +604,7 @@ impl<D: Door> Ports<D> {
         let Some(port) = self.ports.get_mut(&id) else { return };
         let deadline = match &port.role {
             Role::Stream(stream) => stream.deadline(silence),
-            Role::Player { .. } | Role::Recorder(_) => None,
+            Role::Player { .. } | Role::Recorder(_) | Role::Fork(_) => None,
         };
         if let Some(at) = deadline
             && port.armed.is_none_or(|armed| at < armed)
@@ -634,7 +661,7 @@ impl<D: Door> Port<D> {
     pub fn door(&mut self) -> Option<&mut D> {
         match &mut self.role {
             Role::Stream(stream) => Some(&mut stream.door),
-            Role::Player { .. } | Role::Recorder(_) => None,
+            Role::Player { .. } | Role::Recorder(_) | Role::Fork(_) => None,
         }
     }
 }

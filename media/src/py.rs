@@ -10,6 +10,7 @@ use pyo3::types::PyBytes;
 
 use crate::control::{Control, Step};
 use crate::engine::{self, Settings};
+use crate::fork::{Far, Say};
 use crate::load;
 use crate::loader::Loader;
 use crate::messages::{Command, Event, write_frame};
@@ -69,6 +70,7 @@ struct Core {
     events: Vec<Event>,
     loader: Loader,
     recordings: Recordings,
+    forks: std::collections::HashMap<u32, Far>,
 }
 
 #[pymethods]
@@ -86,6 +88,7 @@ impl Core {
             events: Vec::new(),
             loader: Loader::default(),
             recordings: Recordings::default(),
+            forks: std::collections::HashMap::new(),
         }
     }
 
@@ -124,6 +127,18 @@ impl Core {
         let sent = std::mem::take(&mut *self.sent.borrow_mut());
         let told = |(local, to, data): Sent| (local, to.ip().to_string(), to.port(), PyBytes::new(py, &data));
         sent.into_iter().map(told).collect()
+    }
+
+    /// What the program behind a fork was given since this was asked last: samples.
+    fn fork_heard(&self, port: u32) -> Vec<i16> {
+        self.forks.get(&port).map(|far| far.heard.try_iter().flatten().collect()).unwrap_or_default()
+    }
+
+    /// What the program says; None: it forgets what it said.
+    #[pyo3(signature = (port, samples))]
+    fn fork_says(&self, port: u32, samples: Option<Vec<i16>>) -> bool {
+        let say = samples.map_or(Say::Clear, Say::Sound);
+        self.forks.get(&port).is_some_and(|far| far.says.try_send(say).is_ok())
     }
 
     /// Do all that is due.
@@ -195,6 +210,7 @@ impl Core {
         for worker in &mut self.workers {
             let written = worker.take_to_write().into_iter().filter_map(|work| self.recordings.take(work));
             let written: Vec<Event> = written.collect();
+            self.forks.extend(worker.take_forks().into_iter().map(|(port, _, far)| (port, far)));
             let mut events = worker.take_events();
             events.extend(written);
             if self.control.has_engine() {

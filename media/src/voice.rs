@@ -7,6 +7,7 @@ use crate::codec::{Codec, Encoder, Rate};
 use crate::dsp::mix::LONGEST;
 use crate::dsp::resample::Resampler;
 use crate::dsp::talking::Talking;
+use crate::fork::Guest;
 use crate::payload::{Payload, PayloadSet};
 use crate::player::Player;
 use crate::playout::{self, Playout, TICK};
@@ -21,6 +22,8 @@ pub enum Source {
     /// A stream from a peer, decoded.
     Stream(Box<Playout>),
     Player(Box<Player>),
+    /// A program.
+    Guest(Box<Guest>),
 }
 
 /// The frame at another rate than its own.
@@ -82,27 +85,31 @@ impl Voice {
     pub fn playout(&self) -> Option<&Playout> {
         match &self.source {
             Source::Stream(playout) => Some(playout),
-            Source::Player(_) => None,
+            Source::Player(_) | Source::Guest(_) => None,
         }
     }
 
     pub fn playout_mut(&mut self) -> Option<&mut Playout> {
         match &mut self.source {
             Source::Stream(playout) => Some(playout),
-            Source::Player(_) => None,
+            Source::Player(_) | Source::Guest(_) => None,
         }
     }
 
     pub fn player_mut(&mut self) -> Option<&mut Player> {
         match &mut self.source {
             Source::Player(player) => Some(player),
-            Source::Stream(_) => None,
+            Source::Stream(_) | Source::Guest(_) => None,
         }
     }
 
     /// Whether a player is at work, or will be once its files are read.
     pub fn has_something_to_play(&self) -> bool {
-        matches!(&self.source, Source::Player(player) if player.is_playing())
+        match &self.source {
+            Source::Player(player) => player.is_playing(),
+            Source::Guest(_) => true,
+            Source::Stream(_) => false,
+        }
     }
 
     /// Keep a packet of the stream until its time; `receive` says what its payload type means.
@@ -131,6 +138,10 @@ impl Voice {
                 self.rate = tick.rate;
                 self.sounds = tick.sounds;
                 self.began = tick.began;
+            }
+            Source::Guest(guest) => {
+                (self.rate, self.sounds) = guest.tick(&mut self.frame);
+                self.began = None;
             }
             Source::Player(player) => {
                 (self.rate, self.sounds) = player.tick(now, &mut self.frame);
@@ -178,7 +189,7 @@ impl Voice {
     pub fn ready(&self, codec: Codec) -> Option<&[u8]> {
         match &self.source {
             Source::Player(player) => player.ready(codec),
-            Source::Stream(_) => None,
+            Source::Stream(_) | Source::Guest(_) => None,
         }
     }
 

@@ -5,11 +5,12 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::mpsc::{Receiver, Sender, SyncSender, TrySendError};
 
+use crate::agent;
 use crate::capture::ToWriter;
 use crate::io::{ALARM, Bell, NOTHING, Poller, Ready, now};
 use crate::messages::{Command, Event, PortId};
 use crate::player::Playlist;
-use crate::ports::{Port, Ports};
+use crate::ports::{Opened, Port, Ports};
 use crate::sockets::{Sockets, which};
 use crate::sound::Fault;
 use crate::time::{MILLISECOND, Micros};
@@ -112,6 +113,7 @@ impl Worker {
             let ready = self.poller.wait(&mut space, until)?;
             self.work(ready);
             self.ports.take_to_write().into_iter().for_each(|work| self.writer.hand_over(work));
+            self.ports.take_forks().into_iter().for_each(|opened| self.start_agent(opened));
             self.tell();
         }
         Ok(())
@@ -175,6 +177,25 @@ impl Worker {
             if let Err(error) = watched {
                 self.ports.fail(id, &error.to_string(), now);
             }
+        }
+    }
+
+    /// Each fork has a thread that waits for its program.
+    fn start_agent(&mut self, (port, request, far): Opened) {
+        let (events, bell) = (self.events.clone(), self.events_bell.clone());
+        let tell = move |connected, why| {
+            if events.send(vec![Event::ForkNews { port, connected, why }]).is_ok() {
+                bell.ring();
+            }
+        };
+        let name = format!("fork-{port}");
+        let thread = std::thread::Builder::new().name(name).stack_size(256 << 10);
+        let started = thread.spawn(move || {
+            let why = agent::run(port, &request, &far, || tell(true, String::new()));
+            tell(false, why);
+        });
+        if let Err(error) = started {
+            self.ports.fail(port, &error.to_string(), now());
         }
     }
 

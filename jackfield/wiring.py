@@ -13,6 +13,7 @@ from pbx.doorman import Doorman
 from pbx.headers import Passing
 from pbx.ports import PortNumbers
 from pbx.registrations import Registrations
+from pbx.requests import METHODS
 from pbx.switchboard import Hosts, Switchboard
 from sipcore.digest import DigestServer
 from sipcore.faces import SourceFor
@@ -36,6 +37,7 @@ def stack_settings(settings: Settings, *, strict: bool = False) -> StackSettings
         server_name=sip.server_name,
         timers=Timers(sip.t1_ms / 1000, sip.t2_ms / 1000, sip.t4_ms / 1000),
         min_se_s=settings.calls.min_session_expires_s,
+        methods=METHODS,
         retry_after_s=settings.limits.retry_after_s,
         strict=strict,
     )

@@ -14,7 +14,11 @@ if TYPE_CHECKING:
     from pbx.registrations import Registrations
     from pbx.switchboard import Switchboard
 
-ALLOW = ("Allow", "INVITE, ACK, CANCEL, BYE, OPTIONS, REGISTER, INFO, UPDATE, PRACK, REFER, NOTIFY, MESSAGE")
+METHODS = (
+    *("INVITE", "ACK", "CANCEL", "BYE", "OPTIONS", "REGISTER", "PRACK", "UPDATE", "INFO", "REFER", "NOTIFY"),
+    "MESSAGE",
+)
+"""What the SIP stack lets through to us, and tells peers in Allow; a package of events adds SUBSCRIBE."""
 ACCEPT = ("Accept", "application/sdp")
 MAX_MESSAGES = 1000
 """MESSAGEs on their way at a time; beyond, 503"""
@@ -41,13 +45,13 @@ class Requests:
                 case "REGISTER":
                     self._register(board, event, now)
                 case "OPTIONS":
-                    board.send(sip.Reply(request=event.request, status=200, headers=(ALLOW, ACCEPT)))
+                    board.send(sip.Reply(request=event.request, status=200, headers=(ACCEPT,)))
                 case "MESSAGE":
                     self._message(board, event, now)
                 case "REFER":
                     _say(board, event, 403, "Only Inside A Call")
-                case _:
-                    _say(board, event, 405, "Method Not Allowed", (ALLOW,))
+                case _:  # a NOTIFY of what nobody subscribed to (RFC 6665 4.1.3)
+                    _say(board, event, 481, "Subscription Does Not Exist")
         except PeerFault as fault:
             _say(board, event, fault.status, fault.reason)
 

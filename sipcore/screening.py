@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import msgspec
 
+from sipcore.headers import METHODS
 from sipcore.message import Request
 
 
@@ -25,13 +26,15 @@ class Screening:
     def __init__(self, methods: tuple[str, ...], extensions: tuple[str, ...]) -> None:
         self._methods = frozenset(methods)
         self._extensions = frozenset(extensions)
-        self._bad_method = Refusal(405, "RFC 3261 8.2.1", f"Allow: {', '.join(methods)}\r\n")
+        allow = f"Allow: {', '.join(methods)}\r\n"
+        self._not_here = Refusal(405, "RFC 3261 8.2.1", allow)
+        self._unheard_of = Refusal(501, "RFC 3261 21.5.2", allow)
         self._no_hops = Refusal(483, "RFC 3261 8.1.1.6")
 
     def refusal(self, request: Request, *, outside: bool) -> Refusal | None:
         """Why this request is refused, or None. Raises PeerFault (400, 414, 416) for an unreadable URI."""
         if request.method not in self._methods:
-            return self._bad_method
+            return self._not_here if request.method in METHODS else self._unheard_of
         if outside:
             _ = request.request_uri
             if request.max_forwards == 0 and request.method != "OPTIONS":

@@ -11,7 +11,7 @@ from conf.snapshot import TenantId
 from jackfield.phone import Answers, Rejects, Rings, tone
 from pbx import api
 from pbx.api import EndCause
-from tests.house import House, make_snapshot
+from tests.house import SERVER, House, make_snapshot
 from tests.memory_network import Address, Weather
 from tests.raw_peer import RawPeer, sdp
 from tests.rewriting import RewritingTransport, replacing
@@ -253,3 +253,30 @@ async def test_a_call_in_bad_weather(seed: int) -> None:
         await boris.ends(within_s=40)
         told = kinds(house)
         assert [told.count(kind) for kind in ("CallStarted", "Connected", "CallEnded")] == [1, 1, 1]
+
+
+# ---------------------------------------------------------------- requests that are no call
+
+
+@pytest.mark.parametrize(
+    ("method", "fields", "status"),
+    [
+        ("OPTIONS", (), 200),
+        ("SUBSCRIBE", (("Event", "presence"),), 405),
+        ("PUBLISH", (("Event", "presence"),), 405),
+        ("BREW", (), 501),
+        ("NOTIFY", (("Event", "keep-alive"), ("Subscription-State", "active")), 481),
+    ],
+)
+async def test_what_we_take_is_said_once_and_is_true(
+    method: str, fields: tuple[tuple[str, str], ...], status: int
+) -> None:
+    async with House() as house:
+        peer = RawPeer(house, GATEWAY)
+        peer.asks(method, f"sip:{SERVER}", "<sip:x@there>;tag=1", f"<sip:{SERVER}>", "once", 1, fields)
+        answer = await peer.gets(status)
+        methods = answer.all("allow")
+        assert len(methods) == len(set(methods))
+        if status != 481:
+            assert {"INVITE", "REFER", "NOTIFY", "MESSAGE"} <= set(methods)
+            assert {"SUBSCRIBE", "PUBLISH"}.isdisjoint(methods)

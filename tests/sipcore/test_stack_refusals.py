@@ -15,7 +15,7 @@ from sipcore.message import Request
 @pytest.mark.parametrize(
     ("parts", "status", "lines"),
     [
-        ({"method": "BREW"}, 405, ["allow"]),
+        ({"method": "BREW"}, 501, ["allow"]),
         ({"method": "INVITE", "body": SDP, "headers": "Require: 100rel, teleport\r\n"}, 420, ["unsupported"]),
         ({"method": "INVITE", "body": SDP, "uri": "http://example.com"}, 416, []),
         ({"method": "INVITE", "body": SDP, "without": "From"}, 400, []),
@@ -43,6 +43,12 @@ def test_a_bad_request_is_refused_without_a_transaction(
     assert outputs[1].startswith("PeerBroke")
     assert all(scene.sent(str(status)).get(line) for line in lines)
     assert not any(scene.stack.counts().values())
+
+
+def test_a_method_that_is_known_but_not_taken_is_refused() -> None:
+    scene = Scene(methods=("INVITE", "ACK", "OPTIONS"))
+    assert Far(scene, "alice", ALICE).sends("MESSAGE")[0] == "405"
+    assert scene.sent("405").allow == {"INVITE", "ACK", "OPTIONS"}
 
 
 def test_a_version_that_nobody_speaks_is_refused(scene: Scene, alice: Far) -> None:

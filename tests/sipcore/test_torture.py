@@ -16,7 +16,11 @@ from sipcore.headers import CSeq, NameAddr, Via, parse_auth_params, parse_date
 from sipcore.message import Message
 from sipcore.parser import parse
 from sipcore.uri import SipUri
+from tests.house import SERVER_SIP, House
+from tests.memory_network import Passage
+from tests.virtual_loop import run_virtual
 
+STRANGER = ("10.0.9.9", 40_000)
 ALL = torture.TORTURE + ipv6.TORTURE_IPV6
 
 
@@ -174,3 +178,24 @@ def test_the_fields_mean_what_the_rfc_says(
 def test_a_date_in_another_zone_is_a_fault_for_who_reads_it() -> None:
     with pytest.raises(PeerFault):
         parse_date(parse(torture.BADDATE).get("date") or "")
+
+
+@pytest.mark.parametrize("case", _names(list(ALL)))
+def test_the_server_answers_a_stranger_once_and_forgets(case: Torture) -> None:
+    """The whole server, 100 to final answer; the house sees that no transaction or dialog is left."""
+    told = case.answer if case.answer is not None else case.fault if case.answerable else 0
+    assert run_virtual(_final_answers(case.data)) == ({told} if told else set())
+
+
+async def _final_answers(data: bytes) -> set[int]:
+    finals: set[int] = set()
+
+    def sees(passage: Passage) -> None:
+        if passage.src == SERVER_SIP:
+            assert passage.dst[0] == STRANGER[0], "an answer goes where its request came from"
+            finals.add(int(passage.data.split(maxsplit=2)[1]))
+
+    async with House() as house:
+        house.network.taps.append(sees)
+        house.network.send(STRANGER, SERVER_SIP, data)
+    return finals - {100}

@@ -155,16 +155,16 @@ THREE_COLONS = _options("[2001:db8:::192.0.2.1]")
 TWO_COLONS = _options("[2001:db8::192.0.2.1]")
 
 TORTURE_IPV6 = (
-    Torture("4.1", "valid-reference", VALID_REFERENCE),
+    Torture("4.1", "valid-reference", VALID_REFERENCE, answer=401),
     Torture("4.2", "no-delimiters", NO_DELIMITERS, fault=400),
-    Torture("4.3", "port-inside", PORT_INSIDE),
-    Torture("4.4", "port-outside", PORT_OUTSIDE),
-    Torture("4.5", "received-in-brackets", RECEIVED_IN_BRACKETS, stack=481),
-    Torture("4.5", "received-bare", RECEIVED_BARE),
-    Torture("4.6", "addresses-in-sdp", ADDRESSES_IN_SDP),
-    Torture("4.7", "mixed-vias", MIXED_VIAS, stack=481),
-    Torture("4.8", "mixed-sdp", MIXED_SDP),
-    Torture("4.9", "ipv4-mapped", IPV4_MAPPED),
-    Torture("4.10", "three-colons", THREE_COLONS),
-    Torture("4.10", "two-colons", TWO_COLONS),
+    Torture("4.3", "port-inside", PORT_INSIDE, answer=401),
+    Torture("4.4", "port-outside", PORT_OUTSIDE, answer=401),
+    Torture("4.5", "received-in-brackets", RECEIVED_IN_BRACKETS, answer=481),
+    Torture("4.5", "received-bare", RECEIVED_BARE, answer=200),
+    Torture("4.6", "addresses-in-sdp", ADDRESSES_IN_SDP, answer=401),
+    Torture("4.7", "mixed-vias", MIXED_VIAS, answer=481),
+    Torture("4.8", "mixed-sdp", MIXED_SDP, answer=401),
+    Torture("4.9", "ipv4-mapped", IPV4_MAPPED, answer=401),
+    Torture("4.10", "three-colons", THREE_COLONS, answer=200),
+    Torture("4.10", "two-colons", TWO_COLONS, answer=200),
 )

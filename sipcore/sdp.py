@@ -96,7 +96,7 @@ class Stream(msgspec.Struct, frozen=True, gc=False):
     host: str
     """where its author wants to receive: an address without brackets, or a name as written"""
     direction: Direction = Direction.SENDRECV
-    """of its author; never receiving when `host` is 0.0.0.0 or ::"""
+    """of its author; never receiving when `host` is 0.0.0.0 or ::, unless ICE is to find the address"""
     lines: tuple[str, ...] = ()
     """all further lines of the section but c= and the direction"""
 
@@ -238,11 +238,12 @@ def parse_sdp(body: bytes) -> Sdp:
             titles.append(line)
         else:
             raise _broken(f"line of type {start!r} in the session part")
-    streams = [_read_stream(section, host, direction) for section in sections]
+    ice = any(line.startswith("a=ice-ufrag:") for line in kept)
+    streams = [_read_stream(section, host, direction, ice=ice) for section in sections]
     return Sdp(_read_origin(first), tuple(streams), name, tuple(titles + kept))
 
 
-def _read_stream(section: str, host: str, direction: Direction) -> Stream:
+def _read_stream(section: str, host: str, direction: Direction, *, ice: bool) -> Stream:
     media, *lines = section.split("\n")
     kind, port, protocol, formats = _read_media(media)
     titles, kept = [], []
@@ -262,8 +263,8 @@ def _read_stream(section: str, host: str, direction: Direction) -> Stream:
         if port:
             raise _broken("no c= for an m-line")
         host = "0.0.0.0"  # noqa: S104 - a refused stream leads nowhere
-    if host in NOWHERE:
-        direction = direction.without_receiving
+    if host in NOWHERE and not (ice or any(line.startswith("a=ice-ufrag:") for line in kept)):
+        direction = direction.without_receiving  # with ICE it only says "not known yet" (RFC 8840 4.1.1)
     return Stream(kind, port, protocol, formats, host, direction, tuple(titles + kept))
 
 

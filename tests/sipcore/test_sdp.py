@@ -443,3 +443,12 @@ def test_a_direction_turned_round_twice_is_the_same(direction: Direction):
     turned = direction.reversed
     assert (turned.sends, turned.receives) == (direction.receives, direction.sends)
     assert Direction.of(direction.sends, direction.receives) is direction
+
+
+@pytest.mark.parametrize("where", ["session", "stream"])
+def test_no_address_yet_is_no_hold_where_ice_is_to_find_it(where: str) -> None:
+    """RFC 8840 4.1.1: who trickles candidates has nothing better to write into c= at first."""
+    plain = BROWSER.replace(b"a=ice-ufrag:abcd\r\n", b"")
+    ufrag = {"session": plain.replace(b"a=ice-lite", b"a=ice-ufrag:abcd"), "stream": BROWSER}[where]
+    assert parse_sdp(ufrag).streams[0].direction is Direction.SENDRECV
+    assert parse_sdp(plain).streams[0].direction is Direction.SENDONLY

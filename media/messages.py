@@ -197,6 +197,13 @@ class DetectTones(msgspec.Struct, frozen=True, array_like=True, tag=17, gc=False
     on: bool
 
 
+class WatchTalking(msgspec.Struct, frozen=True, array_like=True, tag=21, gc=False):
+    """Tell when this stream's voice begins to talk and when it ends, in `Talking`; or no longer."""
+
+    port: int
+    on: bool
+
+
 class GuardDigits(msgspec.Struct, frozen=True, array_like=True, tag=18, gc=False):
     """Keep this stream's telephone-events from all who hear it (they are still told); or no longer."""
 
@@ -359,6 +366,16 @@ class ForkNews(msgspec.Struct, frozen=True, array_like=True, tag=112):
     """empty when it was over because the port closed"""
 
 
+class Talking(msgspec.Struct, frozen=True, array_like=True, tag=113):
+    """A voice has begun to talk (told after 60 ms of it), or has been silent for 400 ms."""
+
+    port: int
+    begins: bool
+    level_dbov: float
+    """of late, as RFC 6464 means it: 0 is a square wave at full scale"""
+    clock_s: float
+
+
 Command = (
     Hello
     | OpenPort
@@ -374,6 +391,7 @@ Command = (
     | MaskRecording
     | OpenFork
     | DetectTones
+    | WatchTalking
     | GuardDigits
     | SendDigits
     | KeepMemo
@@ -382,5 +400,16 @@ Command = (
     | AskReport
 )
 Event = (
-    Welcome | PortFailed | Started | Digit | Silent | Report | Memos | Refused | Played | Captured | ForkNews
+    Welcome
+    | PortFailed
+    | Started
+    | Digit
+    | Silent
+    | Report
+    | Memos
+    | Refused
+    | Played
+    | Captured
+    | ForkNews
+    | Talking
 )

@@ -175,6 +175,7 @@ impl Control {
             Command::MarkRecording { port, .. }
             | Command::MaskRecording { port, .. }
             | Command::DetectTones { port, .. }
+            | Command::WatchTalking { port, .. }
             | Command::GuardDigits { port, .. }
             | Command::SendDigits { port, .. } => {
                 steps.push(Step::Order { worker: self.worker_of(port)?, command });

@@ -239,7 +239,7 @@ impl<D: Door> Ports<D> {
         if let Some(port) = self.ports.get_mut(&listener) {
             port.mixed = None;
         }
-        if self.ports.get(&listener).is_none_or(|port| port.detector.is_none()) {
+        if self.ports.get(&listener).is_none_or(|port| !port.watching.is_anything()) {
             self.mixing.retain(|known| *known != listener);
         }
         self.set_ears(listener, false);
@@ -264,13 +264,13 @@ impl<D: Door> Ports<D> {
         self.ports.get(&listener)?.hears.get(place).map(|heard| heard.speaker)
     }
 
-    /// A stream is decoded for as long as somebody hears it in a mix, or digits are looked for in it.
+    /// A stream is decoded for as long as somebody hears it in a mix, or something is looked for in it.
     pub fn keep_voice(&mut self, speaker: PortId) {
         let Some(port) = self.ports.get_mut(&speaker) else { return };
         if !matches!(port.role, Role::Stream(_)) {
             return;
         }
-        let wanted = port.detector.is_some() || port.heard_by.iter().any(|ear| ear.mixed);
+        let wanted = port.watching.is_anything() || port.heard_by.iter().any(|ear| ear.mixed);
         if !wanted {
             port.voice = None;
         } else if port.voice.is_none() {

@@ -44,6 +44,7 @@ mod sound;
 mod stream;
 mod time;
 mod voice;
+mod watching;
 mod wire;
 mod worker;
 mod writer;

@@ -109,6 +109,7 @@ pub enum Command {
     MaskRecording { port: PortId, masked: bool },
     OpenFork { port: PortId, call: CallId, request: Box<ForkRequest> },
     DetectTones { port: PortId, on: bool },
+    WatchTalking { port: PortId, on: bool },
     GuardDigits { port: PortId, on: bool },
     SendDigits { port: PortId, digits: Vec<(Box<str>, Micros)> },
     KeepMemo { call: CallId, memo: Vec<u8> },
@@ -130,6 +131,7 @@ pub enum Event {
     Played { port: PortId, play: u64, end: End, position: Micros, fault: String, clock_s: f64 },
     Captured(Box<Captured>),
     ForkNews { port: PortId, connected: bool, why: String },
+    Talking { port: PortId, begins: bool, level_dbov: f64, clock_s: f64 },
 }
 
 #[derive(Debug, Clone, PartialEq, Default)]
@@ -209,6 +211,7 @@ impl Command {
                 }),
             },
             17 => Self::DetectTones { port: reader.number()?, on: reader.boolean()? },
+            21 => Self::WatchTalking { port: reader.number()?, on: reader.boolean()? },
             18 => Self::GuardDigits { port: reader.number()?, on: reader.boolean()? },
             19 => Self::SendDigits { port: reader.number()?, digits: digits(reader)? },
             _ => return Ok(None),
@@ -229,6 +232,7 @@ impl Command {
             | Self::MaskRecording { port, .. }
             | Self::OpenFork { port, .. }
             | Self::DetectTones { port, .. }
+            | Self::WatchTalking { port, .. }
             | Self::GuardDigits { port, .. }
             | Self::SendDigits { port, .. }
             | Self::AskReport { port } => Some(*port),
@@ -253,6 +257,7 @@ impl Command {
             Self::MarkRecording { .. } => 15,
             Self::MaskRecording { .. } => 16,
             Self::DetectTones { .. } => 17,
+            Self::WatchTalking { .. } => 21,
             Self::OpenFork { .. } => 20,
             Self::GuardDigits { .. } => 18,
             Self::SendDigits { .. } => 19,
@@ -417,7 +422,7 @@ impl Event {
     pub fn is_statistics(&self) -> bool {
         match self {
             Self::Report(report) => !report.closed,
-            Self::Silent { .. } => true,
+            Self::Silent { .. } | Self::Talking { .. } => true,
             _ => false,
         }
     }
@@ -464,6 +469,13 @@ impl Event {
                 head(to, 108, 2);
                 to.uint(*tag);
                 to.text(why);
+            }
+            Self::Talking { port, begins, level_dbov, clock_s } => {
+                head(to, 113, 4);
+                to.uint(u64::from(*port));
+                to.boolean(*begins);
+                to.float(*level_dbov);
+                to.float(*clock_s);
             }
             Self::ForkNews { port, connected, why } => {
                 head(to, 112, 3);

@@ -4,7 +4,6 @@
 //! another worker keeps its place in time. Each voice is decoded once in a tick, each mix goes out at once.
 
 use crate::capture::Side;
-use crate::codec::Rate;
 use crate::dsp::mix::Gain;
 use crate::dsp::talking::Part;
 use crate::edges::Heard;
@@ -13,7 +12,7 @@ use crate::mixed::Mixed;
 use crate::payload::{Kind, Meaning};
 use crate::player::{End, Played};
 use crate::playout::TICK;
-use crate::ports::{Ports, Role, tone_told};
+use crate::ports::{Ports, Role};
 use crate::rtp::{HEADER, Header, Packet};
 use crate::stream::{Door, Said, Taken};
 use crate::time::{Micros, to_seconds};
@@ -70,12 +69,12 @@ impl<D: Door> Ports<D> {
             Role::Recorder(_) | Role::Fork(_) => return self.capture(id, number, now),
             Role::Stream(_) => {}
         }
-        if port.detector.is_some() {
-            self.detect(id, number, now);
+        if port.watching.is_anything() {
+            self.watch_one(id, number, now);
         }
         let Some(port) = self.ports.get_mut(&id) else { return };
         let Some(mut mixed) = port.mixed.take() else {
-            if port.detector.is_none() {
+            if !port.watching.is_anything() {
                 self.mixing.retain(|known| *known != id);
             }
             return;
@@ -255,13 +254,13 @@ impl<D: Door> Ports<D> {
         }
     }
 
-    /// Look for digits in what a port says.
-    fn detect(&mut self, id: PortId, number: u64, now: Micros) {
+    /// Look at what a port says in this tick.
+    fn watch_one(&mut self, id: PortId, number: u64, now: Micros) {
         let Some(port) = self.ports.get_mut(&id) else { return };
-        let (Some(voice), Some(detector)) = (&mut port.voice, &mut port.detector) else { return };
+        let Some(voice) = &mut port.voice else { return };
         voice.pull(number, now);
         let told = self.events.len();
-        detector.take(voice.samples(Rate::Narrow), |one| self.events.push(tone_told(id, one, now)));
+        port.watching.look(id, voice, now, &mut self.events);
         if self.events.len() > told {
             self.digits_end_playing(id, told, now);
         }

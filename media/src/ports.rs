@@ -14,7 +14,6 @@ use crate::control::EVERYBODY;
 use crate::dsp::mix::Mix;
 use crate::edges::{Ear, Heard, choose};
 use crate::fork::{self, Far, Fork};
-use crate::inband::{Detector, Told, milliseconds};
 use crate::messages::{Action, Command, Event, ForkRequest, Negotiated, PortId, RecordRequest, Report};
 use crate::mixed::Mixed;
 use crate::payload::{Kind, Meaning, PayloadSets};
@@ -24,6 +23,7 @@ use crate::sound::Fault;
 use crate::stream::{Component, Door, Stream, Taken};
 use crate::time::{Clock, Micros, to_seconds};
 use crate::voice::{Source, Voice};
+use crate::watching::Watching;
 
 /// A fork that was opened, and the program's end of it.
 pub type Opened = (PortId, ForkRequest, Far);
@@ -45,8 +45,8 @@ pub struct Port<D> {
     pub voice: Option<Box<Voice>>,
     /// What it hears, where that is a mix.
     pub mixed: Option<Box<Mixed>>,
-    /// Finds digits in what it says, where that is wanted.
-    pub detector: Option<Box<Detector>>,
+    /// What is looked for in what it says.
+    pub watching: Watching,
     /// The deadline that waits for this port; others in the queue are stale.
     armed: Option<Micros>,
 }
@@ -209,7 +209,17 @@ impl<D: Door> Ports<D> {
             Command::MaskRecording { port, masked } => self.recorder(*port, |recorder, to| {
                 recorder.mask(*masked, to);
             }),
-            Command::DetectTones { port, on } => self.detect_tones(*port, *on, now),
+            Command::DetectTones { port, on } => {
+                self.watch(*port, |watching| watching.tones(*on, *port, now), now)
+            }
+            Command::WatchTalking { port, on } => self.watch(
+                *port,
+                |watching| {
+                    watching.talking(*on);
+                    None
+                },
+                now,
+            ),
             Command::GuardDigits { port, on } => {
                 self.stream_mut(*port).map(|stream| stream.guarded = *on).ok_or(UNKNOWN)
             }
@@ -242,8 +252,8 @@ impl<D: Door> Ports<D> {
     }
 
     fn insert(&mut self, id: PortId, role: Role<D>) {
-        let (heard_by, hears) = (Vec::new(), Vec::new());
-        let port = Port { id, heard_by, hears, role, voice: None, mixed: None, detector: None, armed: None };
+        let (heard_by, hears, watching) = (Vec::new(), Vec::new(), Watching::default());
+        let port = Port { id, heard_by, hears, role, voice: None, mixed: None, watching, armed: None };
         self.ports.insert(id, Box::new(port));
     }
 
@@ -324,19 +334,21 @@ impl<D: Door> Ports<D> {
 
     // ------------------------------------------------------------ digits
 
-    fn detect_tones(&mut self, id: PortId, on: bool, now: Micros) -> Result<(), Refusal> {
+    /// Look for something in what a stream says, or no longer.
+    fn watch(
+        &mut self,
+        id: PortId,
+        change: impl FnOnce(&mut Watching) -> Option<Event>,
+        now: Micros,
+    ) -> Result<(), Refusal> {
         self.stream(id).ok_or(UNKNOWN)?;
         let Some(port) = self.ports.get_mut(&id) else { return Err(UNKNOWN) };
-        if on == port.detector.is_some() {
-            return Ok(());
-        }
-        let ended = port.detector.take().and_then(|mut detector| detector.end());
-        port.detector = on.then(Box::default);
+        self.events.extend(change(&mut port.watching));
+        let anything = port.watching.is_anything();
         self.keep_voice(id);
-        if on {
+        if anything {
             self.join_the_mixing(id, now);
         }
-        self.events.extend(ended.map(|told| tone_told(id, told, now)));
         Ok(())
     }
 
@@ -638,7 +650,7 @@ impl<D: Door> Ports<D> {
     pub fn adopt(&mut self, mut port: Port<D>, now: Micros) {
         let id = port.id;
         port.armed = None;
-        if port.mixed.is_some() || port.detector.is_some() || !matches!(port.role, Role::Stream(_)) {
+        if port.mixed.is_some() || port.watching.is_anything() || !matches!(port.role, Role::Stream(_)) {
             self.join_the_mixing(id, now);
         }
         for heard in &port.hears {
@@ -664,15 +676,6 @@ impl<D: Door> Port<D> {
             Role::Player { .. } | Role::Recorder(_) | Role::Fork(_) => None,
         }
     }
-}
-
-pub fn tone_told(port: PortId, told: Told, now: Micros) -> Event {
-    let (digit, ended, duration) = match told {
-        Told::Began(digit) => (digit, false, 0),
-        Told::Ended(digit, duration) => (digit, true, duration),
-    };
-    let (duration_ms, clock_s) = (milliseconds(duration), to_seconds(now));
-    Event::Digit { port, digit, ended, duration_ms, clock_s, in_band: true }
 }
 
 /// What decoding adds to a report.

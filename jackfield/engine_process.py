@@ -183,8 +183,6 @@ class Process:
             self.stop.set()
             raise
         self._sweep()
-        self._looked_at = monotonic()
-        self._look_at_load()
         if self.settings.sip.nat_ping_s:
             self._ping_nats()
         watch = store.watch(self._new_snapshot, self._configuration_away)
@@ -192,6 +190,8 @@ class Process:
         gc.collect()
         gc.freeze()
         gc.disable()
+        self._looked_at = monotonic()
+        self._look_at_load()
         log.info("ready", listening=[f"{t} {a[0]}:{a[1]}" for t, a in self.transports.local_addresses()])
         if self._greet:
             own = self._local_for(Transport.UDP, SOMEWHERE)

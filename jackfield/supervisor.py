@@ -2,13 +2,16 @@
 
 Each can die and come back while the other goes on. Ctrl-C or SIGTERM ends the engine first, so that
 calls get their BYE while the sound still runs; a second one ends everything at once. When the
-supervisor itself is killed, the kernel tells its children.
+supervisor itself is killed, the kernel tells its children. One supervisor at a time has `paths.var`:
+a second one would take the sound of the first one's calls.
 """
 
 from __future__ import annotations
 
 import asyncio
 import ctypes
+import fcntl
+import os
 import signal
 import sys
 from collections.abc import Sequence
@@ -24,7 +27,9 @@ from jackfield.logs import configure_logs
 log = structlog.get_logger("supervisor")
 
 GRACE_S = 4.0
-"""how long an ordered end may take, before what is left is killed"""
+"""how long an ordered end of all may take, before what is left is killed"""
+MEDIA_GRACE_S = 1.0
+"""what of it media has at least"""
 RESTART_S = (0.1, 0.5, 2.0, 5.0)
 """waits before a child that died is started again; the last one repeats"""
 STEADY_S = 30.0
@@ -98,8 +103,9 @@ class Supervisor:
         children = (self.media, self.engine)
         keepers = [asyncio.create_task(self._keep(child)) for child in children]
         await self._stop.wait()
-        await self._end(self.engine)
-        await self._end(self.media)
+        began = loop.time()
+        await self._end(self.engine, GRACE_S - MEDIA_GRACE_S)
+        await self._end(self.media, began + GRACE_S - loop.time())
         for keeper in keepers:
             keeper.cancel()
         await asyncio.gather(*keepers, return_exceptions=True)
@@ -131,11 +137,11 @@ class Supervisor:
             log.error("process died and is started again", process=child.name, exit=code, in_s=wait_s)
             await _first(asyncio.Event().wait(), self._stop.wait(), within_s=wait_s)
 
-    async def _end(self, child: Child) -> None:
+    async def _end(self, child: Child, within_s: float) -> None:
         if child.process is None or child.process.returncode is not None:
             return
         child.signal(signal.SIGTERM)
-        await _first(child.process.wait(), self._kill.wait(), within_s=GRACE_S)
+        await _first(child.process.wait(), self._kill.wait(), within_s=within_s)
         if child.process.returncode is None:
             child.signal(signal.SIGKILL)
             await child.process.wait()
@@ -153,11 +159,43 @@ def supervise(settings: Settings, config: Path | None) -> int:
     """Run until the end; returns the exit code. Faults of settings or disk are one line on standard error."""
     configure_logs(settings.log.level, settings.log.format)
     try:
+        lock = claim(settings.paths.var)
+    except SettingsError as problem:
+        return _must_be_mended(problem)
+    try:
         asyncio.run(_prepare(settings))
+        return asyncio.run(Supervisor(settings, config).run())
     except (SettingsError, Unavailable) as problem:
-        print(f"jackfield: {problem}", file=sys.stderr)  # noqa: T201
-        return SETTINGS_FAULT
-    return asyncio.run(Supervisor(settings, config).run())
+        return _must_be_mended(problem)
+    finally:
+        os.close(lock)
+
+
+def claim(var: Path) -> int:
+    """Take `var` for this process until the descriptor is closed. Raises SettingsError when another has it.
+
+    The kernel lets go of it when the process dies, however it dies.
+    """
+    try:
+        var.mkdir(mode=0o700, parents=True, exist_ok=True)
+        lock = os.open(var / "running", os.O_RDWR | os.O_CREAT, 0o600)
+    except OSError as error:
+        raise SettingsError(
+            "paths.var", f"{var} cannot be written to ({error.strerror})", "Name a directory of your own."
+        ) from None
+    try:
+        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError:
+        os.close(lock)
+        raise SettingsError(
+            "paths.var", f"another Jackfield is running in {var}", "Stop it, or set paths.var for this one."
+        ) from None
+    return lock
+
+
+def _must_be_mended(problem: Exception) -> int:
+    print(f"jackfield: {problem}", file=sys.stderr)  # noqa: T201  one clear line for a person
+    return SETTINGS_FAULT
 
 
 async def _prepare(settings: Settings) -> None:

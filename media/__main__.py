@@ -33,7 +33,10 @@ def main() -> None:
         silence_s = float(given.get("--silence", "15"))
     except ValueError:
         sys.exit(USAGE)
-    _core.serve(given["--socket"], first, last, workers, silence_s)
+    try:
+        _core.serve(given["--socket"], first, last, workers, silence_s)
+    except OSError as error:
+        sys.exit(f"media: {given['--socket']}: {error}")
 
 
 if __name__ == "__main__":

@@ -248,7 +248,7 @@ def test_a_second_process_does_not_take_the_socket(media):
     command = [sys.executable, "-m", "media", "--socket", media.path]
     second = subprocess.run(command, capture_output=True, text=True, timeout=10)
     assert second.returncode == 1
-    assert "another media process" in second.stderr
+    assert second.stderr == f"media: {media.path}: another media process listens there\n"
     Engine(media).hang_up()
 
 

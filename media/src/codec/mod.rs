@@ -3,8 +3,11 @@
 //! A decoder belongs to one stream of one peer, an encoder to one stream that leaves: both remember what went
 //! before. They allocate when they are made and when a buffer that they are given is too small, never else.
 
+#[cfg_attr(not(test), expect(dead_code, reason = "nobody loads it yet"))]
+pub mod bcg729;
 pub mod g711;
 pub mod g722;
+pub mod g729;
 pub mod l16;
 pub mod opus;
 #[cfg(test)]
@@ -14,6 +17,7 @@ use std::fmt::Debug;
 
 use crate::codec::g711::{G711Decoder, G711Encoder, Law};
 use crate::codec::g722::{G722Decoder, G722Encoder};
+use crate::codec::g729::{G729Decoder, G729Encoder};
 use crate::codec::l16::{L16Decoder, L16Encoder};
 use crate::codec::opus::{OpusDecoder, OpusEncoder};
 use crate::payload::Payload;
@@ -82,6 +86,7 @@ pub trait Encoder: Debug + Send {
 pub enum Codec {
     G711(Law),
     G722,
+    G729,
     L16(Rate),
     Opus,
 }
@@ -93,6 +98,7 @@ impl Codec {
             ("pcmu", 8000, 1) => Some(Self::G711(Law::Mu)),
             ("pcma", 8000, 1) => Some(Self::G711(Law::A)),
             ("g722", 8000, 1) => Some(Self::G722),
+            ("g729", 8000, 1) => bcg729::is_loaded().then_some(Self::G729),
             ("l16", hz, 1) => Rate::of(hz).map(Self::L16),
             ("opus", 48_000, _) => Some(Self::Opus),
             _ => None,
@@ -101,17 +107,18 @@ impl Codec {
 
     pub fn rate(self) -> Rate {
         match self {
-            Self::G711(_) => Rate::Narrow,
+            Self::G711(_) | Self::G729 => Rate::Narrow,
             Self::L16(rate) => rate,
             Self::G722 | Self::Opus => Rate::Wide,
         }
     }
 
-    /// None when there is no memory for one.
+    /// None when there is no memory for one, or its library is not there.
     pub fn decoder(self) -> Option<Box<dyn Decoder>> {
         Some(match self {
             Self::G711(law) => Box::new(G711Decoder::new(law)),
             Self::G722 => Box::new(G722Decoder::new()),
+            Self::G729 => Box::new(G729Decoder::new()?),
             Self::L16(rate) => Box::new(L16Decoder::new(rate)),
             Self::Opus => Box::new(OpusDecoder::new()?),
         })
@@ -122,6 +129,7 @@ impl Codec {
         Some(match self {
             Self::G711(law) => Box::new(G711Encoder::new(law)),
             Self::G722 => Box::new(G722Encoder::new()),
+            Self::G729 => Box::new(G729Encoder::new()?),
             Self::L16(_) => Box::new(L16Encoder),
             Self::Opus => Box::new(OpusEncoder::new(payload)?),
         })

@@ -18,6 +18,12 @@ def load_peer(n: int) -> tuple[str, int]:
 def bare_relay(first_port: int, ports: int) -> None:
     """Relay with nothing but system calls: the floor to compare with. Never returns."""
 
+def prepare_prompt(source: str, target: str) -> None:
+    """Make a prompt of a sound file: `target` (a WAV of 16 kHz) and its forms in other codecs beside it.
+
+    Raises ValueError, which says what is wrong with which file.
+    """
+
 @final
 class Core:
     """The media core without sockets, threads and clock, for tests; `now` is monotonic seconds."""

@@ -8,7 +8,7 @@ from typing import Annotated
 
 import typer
 
-from jackfield.cli import DONE, extensions, services, settings_shown, tenants, trunks
+from jackfield.cli import DONE, extensions, prompts, services, settings_shown, tenants, trunks
 from jackfield.cli import db as db_commands
 from jackfield.cli.house import Given, loaded
 from jackfield.cli.output import say
@@ -25,6 +25,7 @@ app.add_typer(tenants.app, name="tenant")
 app.add_typer(extensions.app, name="extension")
 app.add_typer(services.app, name="service")
 app.add_typer(trunks.app, name="trunk")
+app.add_typer(prompts.app, name="prompt")
 app.add_typer(db_commands.app, name="db")
 app.command("settings")(settings_shown.settings)
 app.command("check-config")(settings_shown.check_config)

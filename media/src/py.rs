@@ -5,6 +5,7 @@ use std::net::{IpAddr, SocketAddr};
 use std::path::PathBuf;
 use std::rc::Rc;
 
+use pyo3::exceptions::PyValueError;
 use pyo3::prelude::*;
 use pyo3::types::PyBytes;
 
@@ -15,6 +16,7 @@ use crate::load;
 use crate::loader::Loader;
 use crate::messages::{Command, Event, write_frame};
 use crate::ports::Ports;
+use crate::sound;
 use crate::stream::{Component, Door};
 use crate::time::{Micros, SECOND, from_seconds, to_seconds};
 use crate::writer::Recordings;
@@ -260,12 +262,19 @@ fn bare_relay(py: Python<'_>, first_port: u16, ports: usize) -> PyResult<()> {
     Ok(py.detach(|| load::bare_relay(first_port, ports))?)
 }
 
+/// Make a prompt of a sound file, see `sound::prepare`. Raises ValueError that says what is wrong with which file.
+#[pyfunction]
+fn prepare_prompt(py: Python<'_>, source: PathBuf, target: PathBuf) -> PyResult<()> {
+    py.detach(|| sound::prepare(&source, &target)).map_err(PyValueError::new_err)
+}
+
 #[pymodule]
 fn _core(m: &Bound<'_, PyModule>) -> PyResult<()> {
     m.add("VERSION", env!("CARGO_PKG_VERSION"))?;
     m.add_function(wrap_pyfunction!(serve, m)?)?;
     m.add_function(wrap_pyfunction!(rtp_load, m)?)?;
     m.add_function(wrap_pyfunction!(load_peer, m)?)?;
+    m.add_function(wrap_pyfunction!(prepare_prompt, m)?)?;
     m.add_function(wrap_pyfunction!(bare_relay, m)?)?;
     m.add_class::<Core>()
 }

@@ -2,13 +2,17 @@
 //!
 //! WAV (RIFF) with linear samples of 8 or 16 bits, A-law or mu-law, and Ogg/Opus (RFC 7845); several channels become
 //! one, rates that media does not mix become 16 kHz. What is A-law or mu-law at 8 kHz is kept as it is too, so that
-//! it goes out without being encoded again.
+//! it goes out without being encoded again; and a prompt, a WAV of 16 kHz, has its forms in other codecs beside it
+//! (`FORMS`), made by `prepare`, so that it goes out to nearly every phone without a transcoder.
 
 use std::path::Path;
 
 use crate::codec::g711::Law;
 use crate::codec::opus::OpusDecoder;
 use crate::codec::{Codec, Decoder, Rate};
+use crate::dsp::resample::Resampler;
+use crate::payload::Payload;
+use crate::playout::TICK;
 use crate::time::{Micros, SECOND};
 
 /// Files beyond this are no prompts.
@@ -19,15 +23,19 @@ const LONGEST_S: usize = 4 * 3600;
 pub struct Sound {
     pub rate: Rate,
     pub samples: Vec<i16>,
-    encoded: Option<(Law, Vec<u8>)>,
+    encoded: Vec<(Codec, Vec<u8>)>,
 }
+
+/// A prompt's forms by the ends of their files' names: bare payload, as RTP carries it.
+pub const FORMS: [(&str, Codec); 3] =
+    [("pcma", Codec::G711(Law::A)), ("pcmu", Codec::G711(Law::Mu)), ("g722", Codec::G722)];
 
 /// What is wrong with a file, for whoever put it there.
 pub type Fault = String;
 
 impl Sound {
     pub fn new(rate: Rate, samples: Vec<i16>) -> Self {
-        Self { rate, samples, encoded: None }
+        Self { rate, samples, encoded: Vec::new() }
     }
 
     pub fn length(&self) -> Micros {
@@ -36,8 +44,31 @@ impl Sound {
 
     /// `count` samples from `offset` on as payload of `codec`, where they are kept in that form.
     pub fn ready(&self, codec: Codec, offset: usize, count: usize) -> Option<&[u8]> {
-        let (law, bytes) = self.encoded.as_ref()?;
-        if codec == Codec::G711(*law) { bytes.get(offset..offset + count) } else { None }
+        let (_, bytes) = self.encoded.iter().find(|(known, _)| *known == codec)?;
+        let samples = self.samples_in_a_byte(codec);
+        if offset.is_multiple_of(samples) {
+            bytes.get(offset / samples..(offset + count) / samples)
+        } else {
+            None
+        }
+    }
+
+    /// G.722 has a byte for two samples of 16 kHz, and so, by their rate, has G.711.
+    fn samples_in_a_byte(&self, codec: Codec) -> usize {
+        if self.rate == Rate::Narrow && codec != Codec::G722 { 1 } else { 2 }
+    }
+
+    /// Take the forms beside a prompt, those that are as long as it.
+    fn find_forms(&mut self, path: &Path) {
+        if self.rate != Rate::Wide {
+            return;
+        }
+        for (end, codec) in FORMS {
+            let data = std::fs::read(path.with_extension(end)).unwrap_or_default();
+            if data.len() == self.samples.len() / self.samples_in_a_byte(codec) {
+                self.encoded.push((codec, data));
+            }
+        }
     }
 
     /// Read a file. The fault says what is wrong with it in one sentence.
@@ -48,7 +79,9 @@ impl Sound {
             return Err(told(&format!("larger than {} MiB", LARGEST >> 20)));
         }
         let data = std::fs::read(path).map_err(|error| told(&error))?;
-        Self::parse(&data).map_err(|fault| told(&fault))
+        let mut sound = Self::parse(&data).map_err(|fault| told(&fault))?;
+        sound.find_forms(path);
+        Ok(sound)
     }
 
     fn parse(data: &[u8]) -> Result<Self, Fault> {
@@ -58,6 +91,71 @@ impl Sound {
             _ => Err("neither WAV nor Ogg/Opus".into()),
         }
     }
+}
+
+/// Make a prompt of any sound file: a WAV of 16 kHz at `to`, with its forms beside it. Each is put in place whole.
+pub fn prepare(from: &Path, to: &Path) -> Result<(), Fault> {
+    let mut sound = Sound::read(from)?;
+    if sound.rate != Rate::Wide {
+        let mut resampler = Resampler::new(sound.rate, Rate::Wide);
+        let block = sound.rate.samples(TICK);
+        let whole = sound.samples.len().div_ceil(block) * block;
+        sound.samples.resize(whole, 0);
+        let mut wide = Vec::with_capacity(2 * whole);
+        let mut space = vec![0; Rate::Wide.samples(TICK)];
+        for block in sound.samples.chunks(block) {
+            let made = resampler.process(block, &mut space);
+            wide.extend_from_slice(space.get(..made).unwrap_or_default());
+        }
+        sound = Sound::new(Rate::Wide, wide);
+    }
+    let odd = sound.samples.len() % 2;
+    sound.samples.resize(sound.samples.len() + odd, 0);
+    let told = |path: &Path, error: &dyn std::fmt::Display| format!("{}: {error}", path.display());
+    let write = |path: &Path, data: &[u8]| {
+        let new = path.with_extension("new");
+        std::fs::write(&new, data)
+            .and_then(|()| std::fs::rename(&new, path))
+            .map_err(|error| told(path, &error))
+    };
+    for (end, codec) in FORMS {
+        write(&to.with_extension(end), &encoded(&sound, codec))?;
+    }
+    write(to, &linear_wav(&sound))
+}
+
+fn encoded(sound: &Sound, codec: Codec) -> Vec<u8> {
+    let wish =
+        Payload { payload_type: 0, name: "".into(), clock_rate_hz: 8000, channels: 1, fmtp: "".into() };
+    let mut resampler = Resampler::new(Rate::Wide, codec.rate());
+    let mut data = Vec::with_capacity(sound.samples.len() / 2);
+    let mut space = vec![0; codec.rate().samples(TICK)];
+    let Some(mut encoder) = codec.encoder(&wish) else { return data };
+    for block in sound.samples.chunks(Rate::Wide.samples(TICK)) {
+        let made = resampler.process(block, &mut space);
+        encoder.encode(space.get(..made).unwrap_or_default(), &mut data);
+    }
+    data
+}
+
+fn linear_wav(sound: &Sound) -> Vec<u8> {
+    let bytes: Vec<u8> = sound.samples.iter().flat_map(|sample| sample.to_le_bytes()).collect();
+    let (length, hz) = (bytes.len() as u32, sound.rate.hz());
+    let parts: [&[u8]; 12] = [
+        b"RIFF",
+        &(length + 36).to_le_bytes(),
+        b"WAVEfmt ",
+        &16u32.to_le_bytes(),
+        &PCM.to_le_bytes(),
+        &1u16.to_le_bytes(),
+        &hz.to_le_bytes(),
+        &(2 * hz).to_le_bytes(),
+        &[2, 0, 16, 0],
+        b"data",
+        &length.to_le_bytes(),
+        &bytes,
+    ];
+    parts.concat()
 }
 
 /// What the chunk "fmt " of a WAV file says.
@@ -127,7 +225,8 @@ fn linear(data: &[u8], format: Format) -> Result<Sound, Fault> {
     if samples.len() > LONGEST_S * hz as usize {
         return Err(format!("longer than {} hours", LONGEST_S / 3600));
     }
-    let encoded = law.filter(|_| channels == 1 && hz == 8000).map(|law| (law, data.to_vec()));
+    let encoded = law.filter(|_| channels == 1 && hz == 8000);
+    let encoded = encoded.map(|law| (Codec::G711(law), data.to_vec())).into_iter().collect();
     Ok(match Rate::of(hz) {
         Some(rate) => Sound { rate, samples, encoded },
         None => Sound::new(Rate::Wide, interpolated(&samples, hz, Rate::Wide.hz())),

@@ -7,6 +7,7 @@ import os
 import stat
 import subprocess
 import sys
+import wave
 from collections.abc import Callable
 from pathlib import Path
 
@@ -295,3 +296,30 @@ def test_a_shell_can_complete_what_is_typed() -> None:
         },
     )
     assert done.stdout.split() == ["extension"]
+
+
+# ---------------------------------------------------------------- prompts
+
+
+def test_a_prompt_is_prepared_with_its_forms(jackfield: Jackfield, tmp_path: Path) -> None:
+    with wave.open(str(tmp_path / "hello.wav"), "wb") as file:
+        file.setnchannels(1)
+        file.setsampwidth(2)
+        file.setframerate(8000)
+        file.writeframes(bytes(16000))
+    ran = jackfield("prompt prepare hello.wav --to ready")
+    assert (ran.code, ran.out) == (0, "1 prompts in ready\n")
+    assert sorted(path.name for path in Path("ready").iterdir()) == [
+        "hello.g722",
+        "hello.pcma",
+        "hello.pcmu",
+        "hello.wav",
+    ]
+
+
+def test_what_is_no_sound_is_no_prompt(jackfield: Jackfield, tmp_path: Path) -> None:
+    (tmp_path / "letter.txt").write_text("Dear sirs")
+    ran = jackfield("prompt prepare letter.txt --to ready")
+    assert ran.code == 2
+    assert "letter.txt: neither WAV nor Ogg/Opus" in ran.err
+    assert "Traceback" not in ran.err

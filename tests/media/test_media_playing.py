@@ -6,9 +6,10 @@ import wave
 from pathlib import Path
 
 import pytest
-from media_room import EVENTS, PCMA, PCMU, Room, rtp, steps
+from media_room import EVENTS, PCMA, PCMU, Room, Rtp, rtp, steps
 from media_sound import A_LAW_CODE, amplitude, level_db, sound, whole
 
+from media._core import prepare_prompt
 from media.messages import (
     ClosePort,
     ControlPlayer,
@@ -109,6 +110,37 @@ def test_what_is_a_law_in_the_file_goes_out_bit_by_bit(room, tmp_path):
     assert b"".join(packet.payload for packet in alice.heard)[:3200] == codes
     assert len(sound(bob.heard, "pcmu")) >= 3200
     assert A_LAW_CODE[32768 + 8] == 0xD5
+
+
+def test_a_prompt_goes_out_in_the_forms_that_lie_beside_it(room, tmp_path):
+    """Marked forms, so that what is heard can have come from nowhere else."""
+    source = write_wav(tmp_path / "source.wav", sine(1000, 8000))
+    target = tmp_path / "prompt.wav"
+    prepare_prompt(source, str(target))
+    lengths = {path.suffix: path.stat().st_size for path in tmp_path.glob("prompt.*")}
+    assert lengths == {".wav": 44 + 32000, ".pcma": 8000, ".pcmu": 8000, ".g722": 8000}
+    marks = {PCMA: "pcma", PCMU: "pcmu", G722: "g722"}
+    for mark, form in enumerate(marks.values(), 1):
+        (tmp_path / f"prompt.{form}").write_bytes(bytes([mark]) * 8000)
+    phones = [room.phone(n, codec) for n, codec in enumerate((*marks, OPUS, L16), 1)]
+    room.tell(OpenPlayer(PLAYER, 1), *(Hear(phone.port, PLAYER) for phone in phones))
+    play(room, PlayFile(str(target)))
+    room.wait(0.9)
+    for mark, phone in enumerate(phones[:3], 1):
+        assert {packet.payload for packet in phone.heard[:40]} == {bytes([mark]) * 160}
+    assert level_db(sound(phones[4].heard[4:40], "l16"), 1000) == pytest.approx(-12.2, abs=0.5)
+    assert len(phones[3].heard) > 40
+
+
+def test_prepared_forms_sound_like_the_prompt(room, tmp_path):
+    target = tmp_path / "prompt.wav"
+    prepare_prompt(write_wav(tmp_path / "source.wav", sine(1000, 44100, 44100), 44100), str(target))
+    heard = sound([Rtp(0.0, False, 8, 0, 0, 0, (tmp_path / "prompt.pcma").read_bytes())], "pcma")
+    assert len(heard) == pytest.approx(8000, abs=2)
+    assert level_db(heard[800:], 1000) == pytest.approx(20 * math.log10(8000 / 32767), abs=0.3)
+    (tmp_path / "letter.txt").write_text("Dear sirs")
+    with pytest.raises(ValueError, match=r"letter\.txt: neither WAV nor Ogg/Opus"):
+        prepare_prompt(str(tmp_path / "letter.txt"), str(target))
 
 
 def test_playing_can_begin_later_pause_move_and_stop(room, tmp_path):

@@ -36,6 +36,9 @@ class Outside(Protocol):
 
     def tell_app(self, news: AppNews) -> None: ...
 
+    def target_failed(self, target: sip.TargetFailed) -> None:
+        """Where names lead: this target after all others, for a while."""
+
     def peer_broke(self, fault: sip.PeerBroke) -> None: ...
 
     def crashed(self, crash: sip.Crashed) -> None:
@@ -75,6 +78,7 @@ class Engine:
         self._sinks: dict[type, Callable[[Any], None]] = {
             sip.Transmit: self._transmits.append,
             sip.Resolve: outside.resolve,
+            sip.TargetFailed: outside.target_failed,
             sip.PeerBroke: outside.peer_broke,
             sip.Crashed: outside.crashed,
             StartApp: outside.start_app,

@@ -363,6 +363,9 @@ class Process:
         if running is not None:
             running[0].tell(news)
 
+    def target_failed(self, target: sip.TargetFailed) -> None:
+        self.resolver.failed(target.flow, target.for_s)
+
     def peer_broke(self, fault: sip.PeerBroke) -> None:
         self.faults[fault.rule] = self.faults.get(fault.rule, 0) + 1
         log.debug("refused", remote=fault.flow.remote, status=fault.status, rule=fault.rule)

@@ -328,6 +328,16 @@ class PeerBroke(msgspec.Struct, frozen=True):
     rule: str
 
 
+class TargetFailed(msgspec.Struct, frozen=True, gc=False):
+    """A target of a name that was asked for did not answer, or said 503 (RFC 3263 4.3).
+
+    For whoever answers `Resolve`: others come first for `for_s`, or as long as usual when that is 0.
+    """
+
+    flow: Flow
+    for_s: int = 0
+
+
 class Crashed(msgspec.Struct, frozen=True):
     """A fault of ours, for the log: `why` has the traceback. The dialog that it happened in was ended.
 
@@ -354,4 +364,4 @@ Input = (
     | Reply
 )
 Event = IncomingCall | Cancelled | Acked | Progressed | Answered | Failed | Ended | Asked | Incoming | Replied
-Output = Transmit | Resolve | PeerBroke | Crashed | Event
+Output = Transmit | Resolve | TargetFailed | PeerBroke | Crashed | Event

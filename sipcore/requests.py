@@ -12,9 +12,10 @@ from collections.abc import Callable
 from sipcore.core import Core
 from sipcore.dialog import TARGET_REFRESH
 from sipcore.digest_client import answers
-from sipcore.events import Resolve, Resolved, Transmit
+from sipcore.events import Resolve, Resolved, TargetFailed, Transmit
 from sipcore.faults import PeerFault
 from sipcore.flow import Flow, Transport
+from sipcore.headers import parse_retry_after
 from sipcore.hops import literal_flow, may_use_tcp
 from sipcore.message import Response
 from sipcore.sending import Purpose, Sending
@@ -77,6 +78,7 @@ class Requests:
             self._fail(sending, NO_FLOW)
             return
         sending.more = answer.flows[1:MAX_ATTEMPTS]
+        sending.named = True
         self._attempt_best(sending, answer.flows[0])
 
     def give_up(self, sending: Sending) -> None:
@@ -194,14 +196,20 @@ class Requests:
     def _final(self, sending: Sending, response: Response, status: int) -> None:
         if status in (401, 407) and self._answer_challenge(sending, response):
             return
-        if status == 503 and self._attempt_next(sending):
-            return
+        if status == 503:
+            self._note_failed(sending, _retry_after_s(response))
+            if self._attempt_next(sending):
+                return
         self.on_final[sending.purpose](sending, response, status)
 
     def told(self, tx: Transaction, tell: Tell) -> None:
         """A client transaction timed out or lost its flow."""
         sending = self.under_way.pop(tx.key, None)
-        if sending is None or self._attempt_next(sending):
+        if sending is None:
+            return
+        if tell is Tell.TIMEOUT:
+            self._note_failed(sending)
+        if self._attempt_next(sending):
             return
         if tell is Tell.FLOW_FAILED and sending.purpose in _INSIDE and not sending.rerouted:
             sending.rerouted = True  # its connection is gone: to where the dialog says (12.2.1.1)
@@ -213,6 +221,11 @@ class Requests:
         """Send a request that was answered once more, changed, the way that it went."""
         assert sending.flow is not None  # it was answered
         self._attempt(sending, sending.flow)
+
+    def _note_failed(self, sending: Sending, for_s: int = 0) -> None:
+        """Tell who resolves names; of a flow that failed the transports tell."""
+        if sending.named and sending.flow is not None:
+            self._core.out.append(TargetFailed(sending.flow, for_s))
 
     def _attempt_next(self, sending: Sending) -> bool:
         """Try the next target (RFC 3263 4.3): a new transaction with a new branch."""
@@ -291,6 +304,14 @@ def _trigger(status: int) -> Trigger:
     if status < 200:
         return Trigger.GET_1XX
     return Trigger.GET_2XX if status < 300 else Trigger.GET_300_UP
+
+
+def _retry_after_s(response: Response) -> int:
+    """How long a 503 says to stay away; 0 when it does not say, or nonsense (RFC 3261 21.5.4)."""
+    try:
+        return parse_retry_after(response.get("Retry-After") or "0")
+    except PeerFault:
+        return 0
 
 
 def _is_stale(response: Response) -> bool:

@@ -42,6 +42,8 @@ class Sending(msgspec.Struct, gc=False):
     """the remote tag: of an ACK that of its dialog, else that of the latest response that can make one"""
     pinned: bool = False
     """the flow was given: no other is tried"""
+    named: bool = False
+    """the flows are those of a name: how they do is told, so that the next request goes elsewhere first"""
     ask: Ask | None = None
     """what the call layer wanted, for when it has to be tried again"""
     rerouted: bool = False

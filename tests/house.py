@@ -282,6 +282,9 @@ class House:
         if news.call in self._apps:
             self._apps[news.call][0].tell(news)
 
+    def target_failed(self, target: sip.TargetFailed) -> None:
+        raise AssertionError("no name leads anywhere in the house")
+
     def peer_broke(self, fault: sip.PeerBroke) -> None:
         self.faults.append(fault)
 

@@ -21,6 +21,7 @@ from sipcore.uri import parse_uri
 
 _OPENABLE = (Transport.UDP, Transport.TCP, Transport.TLS)
 _FAILED_KEPT = 1_024
+_LONGEST_FAILED_S = 3_600.0
 _STEP_S = 1.6
 """for NAPTR and for SRV: a firewall that swallows them shall leave time to ask for the address"""
 _WHOLE_S = 5.0
@@ -75,11 +76,15 @@ class Resolver:
         targets = await self._drive(search, parsed.params.get("maddr") or parsed.host, give_up_at)
         return self._flows(targets)
 
-    def failed(self, flow: Flow) -> None:
-        """What was sent on `flow` did not arrive: for a while its target comes after all others."""
+    def failed(self, flow: Flow, for_s: float = 0.0) -> None:
+        """What was sent on `flow` did not arrive, or met 503: for a while its target comes after all others.
+
+        `for_s` is what the target asks for, an hour at most; 0: as long as usual.
+        """
         while len(self._failed_until) >= _FAILED_KEPT:
             del self._failed_until[next(iter(self._failed_until))]
-        self._failed_until[flow.transport, flow.remote] = self._clock() + self._failed_s
+        wait_s = min(for_s, _LONGEST_FAILED_S) or self._failed_s
+        self._failed_until[flow.transport, flow.remote] = self._clock() + wait_s
 
     async def close(self) -> None:
         """Break off what is under way; who waits for it gets no flows."""

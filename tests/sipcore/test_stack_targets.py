@@ -19,6 +19,7 @@ from sipcore.events import (
     Resolve,
     Resolved,
     Send,
+    TargetFailed,
 )
 from sipcore.flow import Flow, Transport
 from sipcore.settings import Local
@@ -128,15 +129,32 @@ def test_a_503_is_followed_by_the_next(scene: Scene, boris: Far) -> None:
     invite(scene)
     resolves(scene, CAROL, BORIS)
     boris.flow = CAROL
-    assert boris.answers(503) == ["ACK", "INVITE"]
+    assert boris.answers(503) == ["ACK", "TargetFailed", "INVITE"]
+    assert scene.event(TargetFailed) == TargetFailed(CAROL)
 
 
 def test_silence_is_followed_by_the_next(scene: Scene) -> None:
     invite(scene)
     resolves(scene, CAROL, BORIS)
-    assert scene.run(32)[-1] == (32.0, "INVITE")
+    assert scene.run(32)[-2:] == [(32.0, "TargetFailed"), (32.0, "INVITE")]
+    assert scene.event(TargetFailed) == TargetFailed(CAROL)
     assert scene.sent_raw("INVITE").flow == BORIS
     assert scene.run(32)[-1] == (32.0, "Failed 408")
+
+
+@pytest.mark.parametrize(
+    ("header", "for_s"), [("Retry-After: 120 (at lunch)\r\n", 120), ("Retry-After: soon\r\n", 0)]
+)
+def test_a_503_may_say_how_long_to_stay_away(scene: Scene, boris: Far, header: str, for_s: int) -> None:
+    invite(scene)
+    resolves(scene, BORIS, CAROL)
+    assert boris.answers(503, headers=header)[-1] == "INVITE"
+    assert scene.event(TargetFailed) == TargetFailed(BORIS, for_s)
+
+
+def test_a_flow_that_was_given_is_nobodys_target(scene: Scene) -> None:
+    send(scene, flow=BORIS)
+    assert [output for _, output in scene.run(40) if output not in ("OPTIONS",)] == ["Replied 408"]
 
 
 @pytest.mark.parametrize("status", [404, 486, 500, 603])
@@ -149,7 +167,7 @@ def test_other_refusals_are_no_reason_to_try_elsewhere(scene: Scene, boris: Far,
 def test_the_last_503_is_told(scene: Scene, boris: Far) -> None:
     invite(scene)
     resolves(scene, BORIS)
-    assert boris.answers(503) == ["ACK", "Failed 503"]
+    assert boris.answers(503) == ["ACK", "TargetFailed", "Failed 503"]
 
 
 def test_when_every_flow_fails_it_is_told(scene: Scene) -> None:

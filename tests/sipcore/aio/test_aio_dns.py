@@ -262,6 +262,15 @@ async def test_a_target_that_failed_comes_last_for_a_while(resolver, clock):
     assert await soon(resolver.resolve("sip:example.test")) == flows
 
 
+async def test_a_target_may_say_how_long_to_stay_away(resolver, clock):
+    flows = await soon(resolver.resolve("sip:example.test"))
+    resolver.failed(flows[0], 120)
+    clock.now += 119.0
+    assert await soon(resolver.resolve("sip:example.test")) == (*flows[1:], flows[0])
+    clock.now += 2.0
+    assert await soon(resolver.resolve("sip:example.test")) == flows
+
+
 async def test_when_all_failed_all_are_tried(resolver):
     flows = await soon(resolver.resolve("sip:example.test"))
     for flow in flows:

@@ -15,12 +15,15 @@ from media.messages import (
     VERSION,
     AskMemos,
     ClosePort,
+    DetectTones,
     Hear,
     Hello,
     KeepMemo,
     Memos,
+    Negotiated,
     OpenPlayer,
     OpenPort,
+    Payload,
     Play,
     PlayTone,
     PortFailed,
@@ -193,6 +196,45 @@ def test_files_are_given_back(media, engine):
         assert [report.port for report in reports] == list(ports)
         assert all(report.closed for report in reports)
     assert media.open_files == start
+
+
+def test_ten_thousand_calls_leave_nothing_behind(media, engine):
+    """Each with a mix, a player, digits looked for, and something said: files and memory come back."""
+    phones = [Phone(media, FIRST_PORT + 2 * n) for n in range(100)]
+    law = {0: (Payload(0, "pcmu", 8000),), 1: (Payload(8, "pcma", 8000),)}
+
+    def fifty_calls() -> None:
+        for n, phone in enumerate(phones):
+            host, number = phone.address
+            engine.tell(
+                OpenPort(n, n // 2, HOST, phone.local_port),
+                Negotiated(n, host, number, number + 1, True, True, law[n % 2], law[n % 2]),
+            )
+        for n in range(50):
+            player = 1000 + n
+            engine.tell(
+                OpenPlayer(player, n),
+                Play(player, 1, (PlayTone((440.0,), -10.0),)),
+                *(Hear(2 * n, 2 * n + 1), Hear(2 * n + 1, 2 * n), Hear(2 * n, player)),
+                DetectTones(2 * n + 1, on=True),
+            )
+            phones[2 * n].says(bytes(160))
+        engine.tell(*(ClosePort(port) for n in range(50) for port in (2 * n, 2 * n + 1, 1000 + n)))
+        for _ in range(150):
+            engine.hears(Report)
+
+    def memory_kib() -> int:
+        status = Path(f"/proc/{media.process.pid}/status").read_text()
+        return int(status.partition("VmRSS:")[2].split()[0])
+
+    files = media.open_files
+    for _ in range(20):
+        fifty_calls()
+    before = memory_kib()
+    for _ in range(180):
+        fifty_calls()
+    assert media.open_files == files
+    assert memory_kib() < before + 2048
 
 
 def test_a_port_number_in_use_is_told(engine):

@@ -33,6 +33,7 @@ from jackfield.addresses import SOMEWHERE, MediaHosts
 from jackfield.calllog import CallLog
 from jackfield.engine import Engine
 from jackfield.first_start import open_configuration, welcome
+from jackfield.litter import Litter
 from jackfield.logs import configure_logs
 from jackfield.overload import Overload
 from jackfield.wiring import build_engine
@@ -65,6 +66,8 @@ SWEEP_S = 30.0
 MOST_BACKLOG_BYTES = 512 << 10
 """unread datagrams beyond which the server is behind: some 250 messages, a few tenths of a second of work"""
 KEEP_ALIVE = b"\r\n\r\n"
+LONG_PAUSE_S = 0.05
+"""a pause for the collector of garbage that is worth a line in the log"""
 SETTINGS_FAULT = 2
 OUT_OF_ORDER = 1
 
@@ -130,6 +133,8 @@ class Process:
         self.bindings: BindingsStore
         self._sweeping: asyncio.TimerHandle
         self._looking: asyncio.TimerHandle
+        self._collecting: asyncio.TimerHandle
+        self._litter = Litter()
         self._pinging: asyncio.TimerHandle | None = None
         self._looked_at = 0.0
         self._calls_before = 0
@@ -186,12 +191,13 @@ class Process:
         if self.settings.sip.nat_ping_s:
             self._ping_nats()
         watch = store.watch(self._new_snapshot, self._configuration_away)
-        # What lives now lives on: kept out of the collector's sight; calls make no cycles of their own.
+        # What lives now lives on: kept out of the collector's sight, which works when `_collect` says.
         gc.collect()
         gc.freeze()
         gc.disable()
         self._looked_at = monotonic()
         self._look_at_load()
+        self._collect()
         log.info("ready", listening=[f"{t} {a[0]}:{a[1]}" for t, a in self.transports.local_addresses()])
         if self._greet:
             own = self._local_for(Transport.UDP, SOMEWHERE)
@@ -201,6 +207,7 @@ class Process:
         await watch.close()
         self._sweeping.cancel()
         self._looking.cancel()
+        self._collecting.cancel()
         if self._pinging is not None:
             self._pinging.cancel()
         await self._say_goodbye()
@@ -238,8 +245,7 @@ class Process:
 
     def _flow_failed(self, flow: Flow, why: str) -> None:
         self.resolver.failed(flow)
-        lost = self.engine.switchboard.registrations.flow_lost(flow)
-        if lost is not None:
+        for lost in self.engine.switchboard.registrations.flow_lost(flow):
             self.keep(lost)
         self._feed(sip.FlowFailed(flow, why))
 
@@ -293,6 +299,16 @@ class Process:
             delay_s = self.settings.sip.nat_ping_s * number / len(flows)
             self.loop.call_later(delay_s, self.transports.send, flow, KEEP_ALIVE)
         self._pinging = self.loop.call_later(self.settings.sip.nat_ping_s, self._ping_nats)
+
+    def _collect(self) -> None:
+        """One step of garbage collection. The pause that it makes is no sign of load."""
+        began = monotonic()
+        gc.collect(self._litter.step())
+        pause_s = monotonic() - began
+        self._looked_at += pause_s
+        if pause_s > LONG_PAUSE_S:
+            log.info("garbage was collected", pause_ms=round(1000 * pause_s))
+        self._collecting = self.loop.call_later(Litter.STEP_S, self._collect)
 
     def _look_at_load(self) -> None:
         """Sample the load, and tell the stack how many new calls to refuse for now."""

@@ -30,7 +30,8 @@ class Registrations:
         """`follow_flow`: reach phones where their packets come from; False: where their Contact says."""
         self._limits = limits
         self._follow_flow = follow_flow
-        self._by_connection: dict[int, Key] = {}
+        self._by_connection: dict[int, tuple[Key, ...]] = {}
+        """whose phones a connection leads to: one may carry several lines"""
         self._bindings: dict[Key, tuple[Binding, ...]] = {}
 
     def __len__(self) -> int:
@@ -51,11 +52,16 @@ class Registrations:
         return outcome, SaveBindings(key[0], key[1], _encode(outcome.bindings) if outcome.bindings else b"")
 
     def _put(self, key: Key, bindings: tuple[Binding, ...]) -> None:
-        for binding in self._bindings.get(key, ()):
-            self._by_connection.pop(binding.flow.connection, None)
-        for binding in bindings:
-            if binding.flow.connection:
-                self._by_connection[binding.flow.connection] = key
+        before = _connections(self._bindings.get(key, ()))
+        after = _connections(bindings)
+        for connection in before - after:
+            others = tuple([each for each in self._by_connection[connection] if each != key])
+            if others:
+                self._by_connection[connection] = others
+            else:
+                del self._by_connection[connection]
+        for connection in after - before:
+            self._by_connection[connection] = (*self._by_connection.get(connection, ()), key)
         if bindings:
             self._bindings[key] = bindings
         else:
@@ -93,14 +99,15 @@ class Registrations:
                 changes.append(SaveBindings(key[0], key[1], _encode(live) if live else b""))
         return changes
 
-    def flow_lost(self, flow: Flow) -> SaveBindings | None:
+    def flow_lost(self, flow: Flow) -> list[SaveBindings]:
         """A connection is gone: the phone behind it can only be reached once it comes back."""
-        key = self._by_connection.get(flow.connection) if flow.connection else None
-        if key is None:
-            return None
-        live = tuple(each for each in self._bindings[key] if each.flow.connection != flow.connection)
-        self._put(key, live)
-        return SaveBindings(key[0], key[1], _encode(live) if live else b"")
+        keys = self._by_connection.get(flow.connection, ()) if flow.connection else ()
+        changes = []
+        for key in keys:
+            live = tuple(each for each in self._bindings[key] if each.flow.connection != flow.connection)
+            self._put(key, live)
+            changes.append(SaveBindings(key[0], key[1], _encode(live) if live else b""))
+        return changes
 
     def behind_nat(self, wall_now: float) -> list[Flow]:
         """The UDP flows that a NAT forgets unless something passes now and then (RFC 5626 4.4)."""
@@ -115,6 +122,10 @@ class Registrations:
         flow = binding.flow
         connected = bool(flow.connection) if flow.transport.reliable else self._follow_flow
         return Target(binding.contact, flow if connected else None, binding.path)
+
+
+def _connections(bindings: tuple[Binding, ...]) -> set[int]:
+    return {each.flow.connection for each in bindings if each.flow.connection}
 
 
 def _unconnected(binding: Binding) -> Binding:

@@ -129,11 +129,27 @@ def test_a_connection_that_is_gone_takes_its_bindings_along() -> None:
     registrations = table()
     registrations.register(KEY, request("<sip:a@h;transport=tcp>"), tcp(7), 10, NOW)
     registrations.register(KEY, request("<sip:b@h>", cseq=2), udp(), 10, NOW)
-    change = registrations.flow_lost(tcp(7))
-    assert change is not None
+    assert [(change.tenant, change.number) for change in registrations.flow_lost(tcp(7))] == [KEY]
     assert reached(registrations) == [["sip:b@h"]]
-    assert registrations.flow_lost(tcp(7)) is None
-    assert registrations.flow_lost(udp()) is None
+    assert registrations.flow_lost(tcp(7)) == []
+    assert registrations.flow_lost(udp()) == []
+
+
+def test_a_phone_with_two_lines_on_one_connection_loses_both_with_it() -> None:
+    registrations = table()
+    registrations.register(KEY, request("<sip:a@h;transport=tcp>"), tcp(7), 10, NOW)
+    registrations.register(OTHER, request("<sip:b@h;transport=tcp>"), tcp(7), 10, NOW)
+    assert {(change.tenant, change.number) for change in registrations.flow_lost(tcp(7))} == {KEY, OTHER}
+    assert registrations.reach(KEY, NOW) == registrations.reach(OTHER, NOW) == []
+    assert registrations.flow_lost(tcp(7)) == []
+
+
+def test_a_line_that_unregistered_leaves_the_other_one_of_its_connection() -> None:
+    registrations = table()
+    registrations.register(KEY, request("<sip:a@h;transport=tcp>"), tcp(7), 10, NOW)
+    registrations.register(OTHER, request("<sip:b@h;transport=tcp>"), tcp(7), 10, NOW)
+    registrations.register(KEY, request("<sip:a@h;transport=tcp>;expires=0", cseq=2), tcp(7), 10, NOW)
+    assert [(change.tenant, change.number) for change in registrations.flow_lost(tcp(7))] == [OTHER]
 
 
 def test_a_sweep_forgets_what_has_expired() -> None:

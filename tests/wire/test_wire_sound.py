@@ -35,6 +35,26 @@ def test_two_phones_hear_each_other_and_nothing_else(
         assert heard.drift_s() <= 0.04, "the delay is not steady"
 
 
+@pytest.mark.parametrize(
+    ("of_alice", "of_bob"), [(PCMU, OPUS), (OPUS, PCMA), (G722, PCMU)], ids=lambda codec: codec.name
+)
+def test_phones_without_a_common_codec_hear_each_other(
+    softphones: Softphones, of_alice: Codec, of_bob: Codec
+) -> None:
+    bob, bobs = softphones.make(BOB_HZ, of_bob)
+    alice, _ = softphones.make(ALICE_HZ, of_alice)
+    alice.command("dial", bobs.number)
+    alice.sees("CALL_ESTABLISHED")
+    hears(alice, bob)
+    hears(bob, alice)
+    listen(alice, TALK_S)
+    for listener, speaker in ((alice, bob), (bob, alice)):
+        heard = listener.ear.heard().last(TALK_S - 0.5)
+        assert heard.above_db(speaker.tone_hz, listener.tone_hz) > 30, "its own voice comes back"
+        assert heard.longest_gap_s(speaker.tone_hz) <= 0.04
+        assert heard.drift_s() <= 0.04, "the delay is not steady"
+
+
 def test_hold_is_silence_and_resuming_brings_the_sound_back(softphones: Softphones) -> None:
     bob, bobs = softphones.make(BOB_HZ)
     alice, _ = softphones.make(ALICE_HZ)

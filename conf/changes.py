@@ -52,6 +52,7 @@ class AddExtension(msgspec.Struct, frozen=True, kw_only=True):
     max_contacts: int = 10
     ring_s: int = 60
     contact: str = ""
+    srtp: str = "off"
 
 
 class ChangeExtension(msgspec.Struct, frozen=True, kw_only=True):
@@ -64,6 +65,7 @@ class ChangeExtension(msgspec.Struct, frozen=True, kw_only=True):
     max_contacts: int | UnsetType = UNSET
     ring_s: int | UnsetType = UNSET
     contact: str | UnsetType = UNSET
+    srtp: str | UnsetType = UNSET
 
 
 class RemoveExtension(msgspec.Struct, frozen=True, kw_only=True):
@@ -91,6 +93,15 @@ class AddTrunk(msgspec.Struct, frozen=True, kw_only=True):
     networks: tuple[str, ...]
     trusted_identity: bool = True
     max_calls: int = 0
+    srtp: str = "off"
+
+
+class ChangeTrunk(msgspec.Struct, frozen=True, kw_only=True):
+    tenant: str
+    name: str
+    trusted_identity: bool | UnsetType = UNSET
+    max_calls: int | UnsetType = UNSET
+    srtp: str | UnsetType = UNSET
 
 
 class RemoveTrunk(msgspec.Struct, frozen=True, kw_only=True):
@@ -108,5 +119,6 @@ Change = (
     | AddService
     | RemoveService
     | AddTrunk
+    | ChangeTrunk
     | RemoveTrunk
 )

@@ -23,6 +23,7 @@ from conf.changes import (
     Change,
     ChangeExtension,
     ChangeTenant,
+    ChangeTrunk,
     RemoveExtension,
     RemoveService,
     RemoveTenant,
@@ -106,6 +107,8 @@ class Planner:
                 self._remove_numbered(tables.services, self.book.services, "service", change)
             case AddTrunk():
                 self._add_trunk(change)
+            case ChangeTrunk():
+                self._change_trunk(change)
             case RemoveTrunk():
                 self._remove_trunk(change)
             case _:
@@ -303,6 +306,7 @@ class Planner:
                     where, f"{network} belongs to {self.book.networks[network]}", "A network means one trunk."
                 )
         rules.check_range(change.max_calls, "max_calls", 0, 1_000_000, where)
+        rules.check_srtp(change.srtp, where)
         trunk_id = self._take_id()
         self.book.trunks[tenant.id, change.name] = trunk_id
         values = {
@@ -310,6 +314,7 @@ class Planner:
             "name": change.name,
             "trusted_identity": change.trusted_identity,
             "max_calls": change.max_calls,
+            "srtp": change.srtp,
             **self._created,
         }
         self._write("add", tables.trunks, {"id": trunk_id}, values)
@@ -317,6 +322,21 @@ class Planner:
             self.book.networks[network] = where
             self._write("add", tables.trunk_networks, {"trunk_id": trunk_id, "network": network})
         self._touch("trunk", "add", tenant.id, change.name)
+
+    def _change_trunk(self, change: ChangeTrunk) -> None:
+        where = f"trunk {change.name} of tenant {change.tenant}"
+        tenant = self._tenant(change.tenant)
+        trunk_id = self.book.trunks.get((tenant.id, change.name))
+        if trunk_id is None:
+            raise SettingsError(where, "there is none", "`jackfield trunk list` shows what there is.")
+        values = {name: getattr(change, name) for name in ("trusted_identity", "max_calls", "srtp")}
+        values = {name: value for name, value in values.items() if value is not UNSET}
+        if "max_calls" in values:
+            rules.check_range(values["max_calls"], "max_calls", 0, 1_000_000, where)
+        if "srtp" in values:
+            rules.check_srtp(values["srtp"], where)
+        self._write("change", tables.trunks, {"id": trunk_id}, {**values, **self._changed})
+        self._touch("trunk", "change", tenant.id, change.name)
 
     def _remove_trunk(self, change: RemoveTrunk) -> None:
         where = f"trunk {change.name} of tenant {change.tenant}"
@@ -351,7 +371,7 @@ class Planner:
         self.touched.append(Touched(kind, action, tenant_id, name))
 
 
-EXTENSION_COLUMNS = ("name", "enabled", "max_calls", "max_contacts", "ring_s", "contact")
+EXTENSION_COLUMNS = ("name", "enabled", "max_calls", "max_contacts", "ring_s", "contact", "srtp")
 
 
 def place(tenant_id: int, number: str) -> str:
@@ -364,6 +384,8 @@ def _check_extension_values(values: Mapping[str, Any], where: str) -> None:
         rules.check_text(values["name"], "the name", where)
     if "contact" in values:
         rules.check_contact(values["contact"], where)
+    if "srtp" in values:
+        rules.check_srtp(values["srtp"], where)
     for name, least, most in (("max_calls", 0, 10_000), ("max_contacts", 1, 100), ("ring_s", 5, 600)):
         if name in values:
             rules.check_range(values[name], name, least, most, where)

@@ -17,7 +17,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from conf.digests import unpack
 from conf.plan import place
-from conf.snapshot import Extension, Service, Snapshot, Tenant, TenantId, Trunk
+from conf.snapshot import Extension, Service, Snapshot, Srtp, Tenant, TenantId, Trunk
 from conf.tables import (
     changes,
     config_version,
@@ -119,6 +119,7 @@ async def _trunks(connection: AsyncConnection) -> tuple[Trunk, ...]:
             tuple(networks.get(row.id, ())),
             row.trusted_identity,
             row.max_calls,
+            Srtp(row.srtp),
         )
         for row in await connection.execute(sa.select(trunks).order_by(trunks.c.id))
     )
@@ -176,6 +177,7 @@ def _extension(row: sa.Row[*tuple[object, ...]], vault: Vault) -> Extension:
         max_contacts=row.max_contacts,
         ring_s=row.ring_s,
         contact=row.contact,
+        srtp=Srtp(row.srtp),
     )
 
 

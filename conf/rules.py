@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 
 from conf.faults import SettingsError
+from conf.snapshot import Srtp
 from conf.values import parse_network
 
 APPS = ("echo", "tone", "time")
@@ -77,6 +78,11 @@ def check_contact(contact: str, where: str) -> None:
 def check_app(app: str, where: str) -> None:
     if app not in APPS:
         raise SettingsError(where, f'there is no application "{app}"', f"Choose one of: {', '.join(APPS)}.")
+
+
+def check_srtp(wish: str, where: str) -> None:
+    if wish not in tuple(Srtp):
+        raise SettingsError(where, f'srtp cannot be "{wish}"', f"Choose one of: {', '.join(Srtp)}.")
 
 
 def check_range(value: int, what: str, least: int, most: int, where: str) -> None:

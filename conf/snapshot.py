@@ -6,6 +6,7 @@ with. Nothing here touches the database: `conf/store.py` makes snapshots from it
 
 from __future__ import annotations
 
+import enum
 import ipaddress
 from collections.abc import Mapping
 from typing import NewType
@@ -29,6 +30,20 @@ class Secret(msgspec.Struct, frozen=True, gc=False):
         return "Secret(...)"
 
 
+class Srtp(enum.StrEnum):
+    """Whether the sound between us and a peer is encrypted (SRTP), as far as SDP has to say it.
+
+    A browser has no choice in it (RFC 8827): its sound is encrypted whatever is set here.
+    """
+
+    OFF = "off"
+    """never: what offers nothing else is refused"""
+    BEST_EFFORT = "best-effort"
+    """where the peer can"""
+    REQUIRED = "required"
+    """or there is no call"""
+
+
 class Extension(msgspec.Struct, frozen=True, gc=False):
     """One account that phones register as, and the number that reaches it."""
 
@@ -43,6 +58,7 @@ class Extension(msgspec.Struct, frozen=True, gc=False):
     ring_s: int = 60
     contact: str = ""
     """a SIP URI where calls go instead of to registrations; "" when phones register"""
+    srtp: Srtp = Srtp.OFF
 
 
 class Service(msgspec.Struct, frozen=True, gc=False):
@@ -64,6 +80,7 @@ class Trunk(msgspec.Struct, frozen=True):
     trusted_identity: bool = True
     """its P-Asserted-Identity is believed and sent on (RFC 3325)"""
     max_calls: int = 0
+    srtp: Srtp = Srtp.OFF
 
 
 class Tenant(msgspec.Struct, frozen=True, gc=False):

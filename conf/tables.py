@@ -82,6 +82,7 @@ extensions = sa.Table(
     sa.Column("max_contacts", sa.Integer, nullable=False),
     sa.Column("ring_s", sa.Integer, nullable=False),
     sa.Column("contact", sa.String(255), nullable=False),
+    sa.Column("srtp", sa.String(16), nullable=False, server_default="off"),
     *audit(),
 )
 
@@ -103,6 +104,7 @@ trunks = sa.Table(
     sa.Column("name", sa.String(64), nullable=False),
     sa.Column("trusted_identity", sa.Boolean, nullable=False),
     sa.Column("max_calls", sa.Integer, nullable=False),
+    sa.Column("srtp", sa.String(16), nullable=False, server_default="off"),
     *audit(),
     sa.UniqueConstraint("tenant_id", "name"),
 )

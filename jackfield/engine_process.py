@@ -265,6 +265,8 @@ class Process:
     def _media_link(self, welcome: media.Welcome | None) -> None:
         if self.stop.is_set():
             return
+        if welcome is not None:
+            self.engine.switchboard.media_fingerprint = welcome.fingerprint
         if welcome is None:
             log.warning("media is away: calls that are up are silent until it is back")
         elif not self._memos.done():

@@ -5,6 +5,9 @@ Only the entry point and the tests import this module.
 
 from __future__ import annotations
 
+import secrets
+from collections.abc import Callable
+
 from conf.settings import Settings
 from conf.snapshot import Snapshot
 from jackfield.engine import Engine, Outside
@@ -64,6 +67,7 @@ def build_engine(
     outside: Outside,
     *,
     random: RandomSource,
+    new_secret: Callable[[int], bytes] = secrets.token_bytes,
     source_for: SourceFor,
     hosts: Hosts,
     nonce_key: bytes,
@@ -102,6 +106,7 @@ def build_engine(
         call_settings(settings),
         snapshot,
         lambda: random.getrandbits(48),
+        new_secret,
     )
     switchboard.wall_offset = wall_offset
     return Engine(stack, switchboard, outside, strict=strict)

@@ -50,6 +50,43 @@ class OpenPort(msgspec.Struct, frozen=True, array_like=True, tag=2, gc=False):
     rtp_port: int
 
 
+class Sdes(msgspec.Struct, frozen=True, array_like=True, tag=1):
+    """Keys that came with the SDP (RFC 4568). Each is master key and master salt, as a=crypto has them.
+
+    `suite`: AES_CM_128_HMAC_SHA1_80, AES_CM_128_HMAC_SHA1_32, AES_256_CM_HMAC_SHA1_80,
+    AES_256_CM_HMAC_SHA1_32, AEAD_AES_128_GCM or AEAD_AES_256_GCM.
+    """
+
+    suite: str
+    local_key: bytes
+    """that we send with"""
+    remote_key: bytes
+    """that the peer sends with"""
+
+    def __repr__(self) -> str:
+        return f"Sdes({self.suite!r})"
+
+
+class Dtls(msgspec.Struct, frozen=True, array_like=True, tag=2):
+    """Keys are agreed upon in the stream (RFC 5764); our `role` is "client" or "server"."""
+
+    role: str
+    fingerprint: str
+    """of the peer's certificate: "sha-256 AB:CD:..." """
+
+
+class Ice(msgspec.Struct, frozen=True, array_like=True):
+    """The peer finds us by checks of connectivity, and proves itself by them (RFC 8445); we are lite."""
+
+    local_ufrag: str
+    local_pwd: str
+    remote_ufrag: str
+    remote_pwd: str
+
+    def __repr__(self) -> str:
+        return f"Ice({self.local_ufrag!r}, {self.remote_ufrag!r})"
+
+
 class Negotiated(msgspec.Struct, frozen=True, array_like=True, tag=3):
     """An offer/answer exchange settled this port's stream: where the peer is, and what means what.
 
@@ -69,6 +106,9 @@ class Negotiated(msgspec.Struct, frozen=True, array_like=True, tag=3):
     ptime_ms: int = 20
     protocol: str = "rtp"
     """"rtp", or "udptl": datagrams pass as they are (T.38), no RTP rules, no RTCP"""
+    security: Sdes | Dtls | None = None
+    """with it nothing passes either way but SRTP and SRTCP"""
+    ice: Ice | None = None
 
 
 class Hear(msgspec.Struct, frozen=True, array_like=True, tag=4, gc=False):
@@ -248,6 +288,8 @@ class Welcome(msgspec.Struct, frozen=True, array_like=True, tag=101):
     last_rtp_port: int
     workers: int
     open_ports: int
+    fingerprint: str = ""
+    """of the certificate that media shows in DTLS, "sha-256 AB:CD:...": the same while it lives"""
 
 
 class PortFailed(msgspec.Struct, frozen=True, array_like=True, tag=102):

@@ -127,6 +127,10 @@ class Board(Protocol):
     snapshot: Snapshot
     new_session_id: Callable[[], int]
     """the number of an o= line"""
+    new_secret: Callable[[int], bytes]
+    """so many bytes that nobody can guess: keys"""
+    media_fingerprint: str
+    """of the certificate that media shows in DTLS; "" when it has none"""
 
     def send(self, output: Output) -> None:
         """Hand a command to sipcore or media, or news to an application; outputs leave in this order."""

@@ -14,12 +14,13 @@ from media import messages as media
 from pbx import api, crossing, reoffer, ringing, transfer
 from pbx.api import CallId, EndCause, LegId, Party
 from pbx.board import AppNews, Board, StartApp, Target
-from pbx.headers import Passing, reason_fields, reason_header
+from pbx.headers import Passing, reason_fields, reason_header, warning_fields
 from pbx.identity import wants_privacy
 from pbx.leg import Leg, LegState
 from pbx.limits import place_of
 from pbx.plan import Plan, Refuse, RingExtension, RingUri, RunApp
 from pbx.routing import Attempt, decide
+from pbx.securing import manner_of
 from pbx.sound import LegSound
 from sipcore import events as sip
 from sipcore.faults import PeerFault
@@ -138,7 +139,8 @@ class Call:
 
     def open_leg(self, board: Board, invite: sip.IncomingCall, party: Party) -> Leg:
         """A leg for a dialog that a peer has begun."""
-        sound = LegSound(self.id, board.media_host(invite.flow), board.new_session_id())
+        manner = manner_of(self.snapshot, party, invite.flow)
+        sound = LegSound(self.id, board.media_host(invite.flow), board.new_session_id(), manner)
         leg = Leg(invite.dialog, party, LegState.INVITED, sound)
         leg.private = wants_privacy(invite.request)
         self.legs[leg.id] = leg
@@ -148,8 +150,11 @@ class Call:
         """Take the caller's offer, if it made one. False: it is refused, and the call may be over."""
         try:
             offer = read_sdp(request)
+            if offer is not None:
+                offer = caller.sound.screened(board, offer)
         except PeerFault as fault:
-            self.refuse(board, caller, fault.status, fault.reason, EndCause.FAILED, now)
+            headers = warning_fields(fault)
+            self.refuse(board, caller, fault.status, fault.reason, EndCause.FAILED, now, headers)
             return False
         if offer is not None and not caller.sound.hears_offer(offer):
             self.refuse(board, caller, 488, "Not Acceptable Here", EndCause.NO_COMMON_CODEC, now)
@@ -387,10 +392,17 @@ class Call:
     # ------------------------------------------------------------ ending
 
     def refuse(
-        self, board: Board, caller: Leg, status: int, reason: str, cause: EndCause, now: float
+        self,
+        board: Board,
+        caller: Leg,
+        status: int,
+        reason: str,
+        cause: EndCause,
+        now: float,
+        headers: sip.Headers = (),
     ) -> None:
         """Say no to a caller; with that the call is over."""
-        board.send(sip.Reject(dialog=caller.id, status=status, reason=reason))
+        board.send(sip.Reject(dialog=caller.id, status=status, reason=reason, headers=headers))
         self.drop(board, caller, cause, now, status)
         self.hang_up_all(board, cause, now)
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
+from sipcore.faults import PeerFault
 from sipcore.fieldnames import key_of
 from sipcore.message import Message
 
@@ -36,6 +37,11 @@ class Passing:
 
 def reason_header(protocol: str, cause: int, text: str) -> Field:
     return ("Reason", f'{protocol};cause={cause};text="{text}"')
+
+
+def warning_fields(fault: PeerFault) -> tuple[Field, ...]:
+    """Why a session description was refused, for those who debug the phone (RFC 3261 20.43)."""
+    return (("Warning", f'399 pbx "{fault.rule}"'),) if fault.status == 488 else ()
 
 
 def reason_fields(message: Message) -> tuple[Field, ...]:

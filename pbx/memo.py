@@ -9,8 +9,10 @@ from typing import TYPE_CHECKING, Protocol
 
 import msgspec
 
+from conf.snapshot import Srtp
 from pbx.api import CallId, LegId, Party
 from pbx.leg import Leg, LegState
+from pbx.securing import Manner
 from pbx.sound import LegSound
 from sipcore.sdp import parse_sdp
 
@@ -36,6 +38,8 @@ class LegMemo(msgspec.Struct, frozen=True, array_like=True):
     we_answered: bool
     private: bool
     refers: int
+    srtp: Srtp = Srtp.OFF
+    browser: bool = False
 
 
 class CallMemo(msgspec.Struct, frozen=True, array_like=True):
@@ -84,6 +88,8 @@ def _leg_memo(leg: Leg, dialogs: Dialogs) -> LegMemo:
         sound.agreed is not sound.theirs,
         leg.private,
         leg.refers,
+        sound.manner.srtp,
+        sound.manner.browser,
     )
 
 
@@ -98,12 +104,13 @@ def read(note: bytes) -> CallMemo | None:
 
 def leg_from(memo: LegMemo, leg_id: LegId, call: CallId) -> Leg:
     """The leg as it was, under the dialog id that it has now."""
-    sound = LegSound(call, memo.host, memo.session_id)
+    sound = LegSound(call, memo.host, memo.session_id, Manner(memo.srtp, memo.browser))
     sound.version = memo.version
     sound.ports, sound.numbers = list(memo.ports), list(memo.numbers)
     sound.sent = memo.sent
     sound.theirs = parse_sdp(memo.theirs) if memo.theirs else None
-    sound.shown = parse_sdp(memo.sent) if memo.sent else None
+    sound.shown = sound.said = parse_sdp(memo.sent) if memo.sent else None
+    sound.met = sound.theirs
     sound.agreed = sound.shown if memo.we_answered else sound.theirs
     leg = Leg(leg_id, memo.party, LegState.ANSWERED, sound)
     leg.private, leg.refers = memo.private, memo.refers

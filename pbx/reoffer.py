@@ -13,7 +13,7 @@ import msgspec
 
 from pbx import api
 from pbx.api import EndCause, LegId
-from pbx.headers import reason_header
+from pbx.headers import reason_header, warning_fields
 from pbx.leg import LegState
 from pbx.sound import NoPortsLeft, carried, directed, is_held
 from sipcore import events as sip
@@ -54,7 +54,7 @@ def offered(call: Call, board: Board, event: sip.Asked, now: float) -> None:
         _offerless(call, board, leg, event, now)
         return
     try:
-        offer = parse_sdp(request.body)
+        offer = leg.sound.screened(board, parse_sdp(request.body))
         if leg.sound.can_answer_alone(offer) and not (board.settings.pass_hold and leg.sound.turns(offer)):
             before = leg.sound.theirs
             body = leg.sound.answer_alone(board, offer)
@@ -63,7 +63,10 @@ def offered(call: Call, board: Board, event: sip.Asked, now: float) -> None:
             return
         _ask_the_other(call, board, leg, event, offer, now)
     except PeerFault as fault:
-        board.send(sip.Reply(request=event.request, status=fault.status, reason=fault.reason))
+        headers = warning_fields(fault)
+        board.send(
+            sip.Reply(request=event.request, status=fault.status, reason=fault.reason, headers=headers)
+        )
     except NoPortsLeft:
         board.send(sip.Reply(request=event.request, status=503, reason="No Media Ports Left"))
 

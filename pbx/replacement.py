@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 
 from pbx import reoffer, ringing
 from pbx.api import EndCause, Party
+from pbx.headers import warning_fields
 from pbx.limits import place_of
 from pbx.sound import NoPortsLeft, answer_within
 from sipcore import events as sip
@@ -43,7 +44,7 @@ def replaced(call: Call, board: Board, event: sip.IncomingCall, old: Leg, party:
     try:
         body = _answer(board, newcomer.sound, other.sound, event.request.body, now)
     except PeerFault as fault:
-        _turn_away(call, board, newcomer, fault.status, now)
+        _turn_away(call, board, newcomer, fault.status, now, warning_fields(fault))
         return
     except NoPortsLeft:
         _turn_away(call, board, newcomer, 503, now)
@@ -71,14 +72,16 @@ def _answer(board: Board, newcomer: LegSound, other: LegSound, offer: bytes, now
     """
     if not offer and other.agreed is not None:
         return newcomer.offer(board, other, now)
-    sdp = parse_sdp(offer) if offer else None
+    sdp = newcomer.screened(board, parse_sdp(offer)) if offer else None
     answer = None if sdp is None else answer_within(sdp, other)
     if sdp is None or answer is None or not newcomer.hears_offer(sdp):
         raise PeerFault(488, "Not Acceptable Here", "RFC 3264 6")
     return newcomer.answer_with(board, answer, now)
 
 
-def _turn_away(call: Call, board: Board, newcomer: Leg, status: int, now: float) -> None:
-    board.send(sip.Reject(dialog=newcomer.id, status=status))
+def _turn_away(
+    call: Call, board: Board, newcomer: Leg, status: int, now: float, headers: sip.Headers = ()
+) -> None:
+    board.send(sip.Reject(dialog=newcomer.id, status=status, headers=headers))
     call.drop(board, newcomer, EndCause.FAILED, now, status)
     board.give_place(call, place_of(newcomer.party))

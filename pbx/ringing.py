@@ -17,6 +17,7 @@ from pbx.identity import said_as
 from pbx.leg import Leg, LegState
 from pbx.limits import place_of
 from pbx.plan import Plan
+from pbx.securing import manner_of
 from pbx.sound import LegSound, NoPortsLeft
 from sipcore import events as sip
 from sipcore.causes import best, between_legs
@@ -30,6 +31,7 @@ if TYPE_CHECKING:
 ELSEWHERE = reason_header("SIP", 200, "Call completed elsewhere")
 """Keeps a phone that did not win from showing a missed call (RFC 3326)."""
 TIMED_OUT = reason_header("SIP", 480, "No answer")
+NO_USABLE_ANSWER = reason_header("SIP", 488, "No sound in the answer, or not encrypted as it must be")
 
 CAUSES = {
     404: EndCause.NO_SUCH_NUMBER,
@@ -103,7 +105,8 @@ def _dial(
     call: Call, board: Board, ringing: Ringing, target: Target, now: float, *, wide: bool = False
 ) -> None:
     behalf_of = call.legs[ringing.behalf_of]
-    sound = LegSound(call.id, board.media_host(target.flow, target.uri), board.new_session_id())
+    manner = manner_of(call.snapshot, ringing.party, target.flow)
+    sound = LegSound(call.id, board.media_host(target.flow, target.uri), board.new_session_id(), manner)
     try:
         # who is transferred may be on hold: the target is not
         direction = Direction.SENDRECV if behalf_of.answered else None
@@ -184,7 +187,7 @@ def answered(call: Call, board: Board, leg: Leg, event: sip.Answered, now: float
         return
     ringing.legs.remove(leg.id)
     if not _usable(board, leg, event.response.body):
-        call.hang_up(board, leg, EndCause.NO_COMMON_CODEC, now)
+        call.hang_up(board, leg, EndCause.NO_COMMON_CODEC, now, (NO_USABLE_ANSWER,))
         _lost(call, board, ringing, leg, 488, now)
         return
     won(call, board, leg, board.settings.passing.of(event.response), now)

@@ -1,7 +1,7 @@
 """One leg's side of offer/answer (RFC 3264) and its ports in media.
 
 Each stream (m-line) of a leg has one port of its own; stream *i* of one leg is heard by stream *i* of
-the other. The codecs cross from leg to leg as they are; addresses, ports and session ids never do.
+the other. The codecs cross from leg to leg as they are; addresses, ports, session ids and keys never do.
 """
 
 from __future__ import annotations
@@ -11,7 +11,9 @@ from typing import TYPE_CHECKING
 import msgspec
 
 from media import messages as media
+from pbx import securing
 from pbx.api import CallId
+from pbx.securing import UNPROTECTED, Manner, Means
 from pbx.translating import EVENTS, fitted, is_translatable, widened
 from sipcore.flow import is_address
 from sipcore.sdp import Codec, Direction, LocalStream, Origin, Sdp, Stream, own_offer, relayed
@@ -20,7 +22,7 @@ if TYPE_CHECKING:
     from pbx.board import Board
 
 USERNAME = "jackfield"
-RELAYED = {"RTP/AVP": "rtp", "RTP/AVPF": "rtp", "udptl": "udptl", "UDPTL": "udptl"}
+RELAYED = {"udptl": "udptl", "UDPTL": "udptl"} | dict.fromkeys(securing.RTP, "rtp")
 """The protocols that media carries, and its words for them."""
 NO_PORT = 0
 
@@ -34,16 +36,22 @@ class LegSound:
 
     `theirs` is the peer's last session description, `shown` the one that we last passed on to it (its
     codecs are what the peer may send us), `agreed` the answer of the last exchange, whoever gave it.
+    `said` is what became of `shown`, with our ports and keys; `met` what the peer said when media was last
+    told.
     """
 
     __slots__ = (
+        "_said_before",
         "_shown_before",
         "agreed",
         "awaits_answer",
         "call",
         "host",
+        "manner",
+        "met",
         "numbers",
         "ports",
+        "said",
         "sent",
         "session_id",
         "shown",
@@ -51,8 +59,9 @@ class LegSound:
         "version",
     )
 
-    def __init__(self, call: CallId, host: str, session_id: int) -> None:
+    def __init__(self, call: CallId, host: str, session_id: int, manner: Manner = UNPROTECTED) -> None:
         self.call = call
+        self.manner = manner
         self.host = host
         self.session_id = session_id
         self.version = 0
@@ -61,23 +70,37 @@ class LegSound:
         self.theirs: Sdp | None = None
         self.shown: Sdp | None = None
         self.agreed: Sdp | None = None
+        self.said: Sdp | None = None
+        self.met: Sdp | None = None
         self.sent = b""
         self.awaits_answer = False
         self._shown_before: Sdp | None = None
+        self._said_before: Sdp | None = None
 
     # ------------------------------------------------------------ what the peer says
 
+    def screened(self, board: Board, offer: Sdp) -> Sdp:
+        """The peer's offer without the streams that are not protected as they must be.
+
+        Raises Unprotected where that leaves none, and PeerFault(488) for keys that make no sense.
+        """
+        return securing.screened(offer, self.manner, board.media_fingerprint)
+
     def hears_offer(self, offer: Sdp) -> bool:
-        """Take the peer's offer. False, and nothing is changed, when we can carry none of its streams."""
+        """Take the peer's offer, `screened`. False, and nothing is changed, when we can carry none of it."""
         if not any(carried(stream) for stream in offer.streams):
             return False
         self.theirs = offer
         return True
 
     def hears_answer(self, board: Board, answer: Sdp) -> bool:
-        """Take the peer's answer to our last offer and tell media. False: it kept no stream."""
-        if self.shown is None or len(answer.streams) != len(self.shown.streams):
+        """Take the peer's answer to our last offer and tell media. False: it kept no stream that may be.
+
+        Raises PeerFault(488) for keys that make no sense.
+        """
+        if self.shown is None or self.said is None or len(answer.streams) != len(self.shown.streams):
             return False
+        answer = securing.answered(answer, self.said, self.manner)
         self.awaits_answer = False
         self.theirs = self.agreed = answer
         self._tell_media(board)
@@ -86,7 +109,7 @@ class LegSound:
     def offer_refused(self) -> None:
         """The peer said no to our last offer: what was agreed before it stays (RFC 3264 section 8)."""
         self.awaits_answer = False
-        self.shown = self._shown_before
+        self.shown, self.said = self._shown_before, self._said_before
 
     # ------------------------------------------------------------ what we say
 
@@ -115,17 +138,18 @@ class LegSound:
         """Offer these streams. No m-line that was there before may be missing (RFC 3264 section 8)."""
         if self.shown is not None and len(self.shown.streams) > len(source.streams):
             source = Sdp(source.origin, source.streams + _closed(self.shown.streams[len(source.streams) :]))
+        source = securing.offerable(source, self.manner)
         self._open_ports(board, source, now)
         self.awaits_answer = True
-        self._shown_before = self.shown
-        return self._say(source)
+        self._shown_before, self._said_before = self.shown, self.said
+        return self._say(board, source, offer=None)
 
     def offer_own(self, board: Board, now: float) -> bytes:
         """An offer of our own codecs. Raises NoPortsLeft."""
         number = self._take_port(board, 0, now)
         local = LocalStream(self.host, number)
         self.awaits_answer = True
-        return self._say(own_offer(board.settings.own_codecs, local, self._origin()))
+        return self._say(board, own_offer(board.settings.own_codecs, local, self._origin()), offer=None)
 
     def answer_like(self, board: Board, other: LegSound, now: float) -> bytes:
         """What the other leg's peer answered, as our answer to this leg's offer. Raises NoPortsLeft.
@@ -150,7 +174,7 @@ class LegSound:
         if self.theirs is not None and len(answer.streams) > len(self.theirs.streams):
             answer = Sdp(answer.origin, answer.streams[: len(self.theirs.streams)])
         self._open_ports(board, answer, now)
-        body = self._say(answer)
+        body = self._say(board, answer, offer=self.theirs)
         if self.theirs is None:
             self.awaits_answer = True
         else:
@@ -181,7 +205,7 @@ class LegSound:
         )
         self.theirs = offer
         self.agreed = Sdp(offer.origin, streams)
-        body = self._say(self.agreed)
+        body = self._say(board, self.agreed, offer=offer)
         self._tell_media(board)
         return body
 
@@ -297,46 +321,66 @@ class LegSound:
     def _origin(self) -> Origin:
         return Origin(USERNAME, self.session_id, self.version, self.host)
 
-    def _say(self, source: Sdp) -> bytes:
-        """`source` with our addresses; its version counts up when it differs from what we said before."""
+    def _say(self, board: Board, source: Sdp, offer: Sdp | None) -> bytes:
+        """`source` with our addresses and keys, as our answer to `offer`, or as an offer where there is none.
+
+        Its version counts up when it differs from what we said before.
+        """
         self.shown = source
         local = [
             LocalStream(self.host, number) if port and stream.port else None
             for port, number, stream in zip(self.ports, self.numbers, source.streams, strict=False)
         ]
-        body = relayed(source, local, self._origin()).to_bytes()
+        plain = relayed(source, local, self._origin())
+        means = Means(board.media_fingerprint, board.new_secret)
+        if offer is None:
+            said = securing.dressed_offer(plain, self.manner, self.said, means)
+        else:
+            said = securing.dressed_answer(plain, self.manner, offer, self.met, self.said, means)
+        body = said.to_bytes()
         if body != self.sent:
             if self.sent:
                 self.version += 1
-                body = relayed(source, local, self._origin()).to_bytes()
+                said = msgspec.structs.replace(said, origin=self._origin())
+                body = said.to_bytes()
             self.sent = body
+        self.said = said
         return body
 
     def _tell_media(self, board: Board) -> None:
         assert self.theirs is not None
         assert self.shown is not None
-        for port, their, ours in zip(self.ports, self.theirs.streams, self.shown.streams, strict=False):
+        assert self.said is not None
+        self.met = self.theirs
+        streams = zip(self.ports, self.theirs.streams, self.shown.streams, self.said.streams, strict=False)
+        for port, their, ours, said in streams:
             if port == NO_PORT:
                 continue
             in_use = their.port != 0 and ours.port != 0
+            security, ice = None, None
+            if in_use and not self.manner.plain:
+                security, ice = securing.in_force(self.said, said, self.theirs, their)
+            muxed = said.rtcp_mux and their.rtcp_mux
             board.send(
                 media.Negotiated(
                     port,
                     their.host,
                     their.port,
-                    their.rtcp_port,
+                    their.port if muxed else their.rtcp_port,
                     in_use and their.direction.sends,
                     in_use and their.direction.receives,
                     payloads(ours),
                     payloads(their),
                     their.ptime_ms,
                     RELAYED.get(their.protocol, "rtp"),
+                    security,
+                    ice,
                 )
             )
 
 
 def carried(stream: Stream) -> bool:
-    """True for a stream in use that media can relay: plain RTP, or T.38 over UDPTL, to a literal address."""
+    """True for a stream in use that media can relay: RTP, or T.38 over UDPTL, to a literal address."""
     return stream.port != 0 and stream.protocol in RELAYED and is_address(stream.host)
 
 

@@ -82,12 +82,16 @@ class Switchboard:
         settings: CallSettings,
         snapshot: Snapshot,
         new_session_id: Callable[[], int],
+        new_secret: Callable[[int], bytes],
     ) -> None:
         self.settings = settings
         self.numbers = numbers
         self.snapshot = snapshot
         self.registrations = registrations
         self.new_session_id = new_session_id
+        self.new_secret = new_secret
+        self.media_fingerprint = ""
+        """as media's Welcome says"""
         self.limits = Limits()
         self.calls_seen = 0
         """INVITEs for new calls since the start, whatever became of them"""

@@ -70,6 +70,10 @@ class House:
         self.faults: list[sip.PeerBroke] = []
         self.refusals: list[media.Refused] = []
         self.phones: list[Phone] = []
+        self.negotiated: list[media.Negotiated] = []
+        """what media was told about its streams"""
+        self.transports: dict[str, Transport] = {}
+        """of hosts that say that they use another one than UDP"""
         self.forgiven: list[str] = []
         """words of complaints that a test provokes"""
         self.crashes: list[str] = []
@@ -84,7 +88,9 @@ class House:
         self._armed_for = float("inf")
         self._hosts_used = 1
         self.media.handle_frame(pack([media.Hello(media.VERSION, 60.0)]), self.loop.time())
-        self._frames.feed(self.media.take_events())
+        [welcome] = self._frames.feed(self.media.take_events())
+        assert isinstance(welcome, media.Welcome)
+        self.media_fingerprint = welcome.fingerprint
         self.engine = self._build()
         self.network.attach(SERVER_SIP, self._received)
 
@@ -94,6 +100,7 @@ class House:
             self.snapshot,
             self,
             random=self.rng,
+            new_secret=self.rng.randbytes,
             source_for=lambda transport, remote: SERVER_SIP,
             hosts=Hosts(),
             nonce_key=b"key of the house",
@@ -102,6 +109,7 @@ class House:
             strict=self.strict,
         )
         engine.switchboard.observers.append(self)
+        engine.switchboard.media_fingerprint = self.media_fingerprint
         return engine
 
     async def __aenter__(self) -> House:
@@ -212,7 +220,9 @@ class House:
     # ------------------------------------------------------------ the engine's shell
 
     def _received(self, data: bytes, src: Address, dst: Address) -> None:
-        self._feed(sip.Received(data, Flow(Transport.UDP, dst, src)))
+        transport = self.transports.get(src[0], Transport.UDP)
+        connection = int(src[0].rpartition(".")[2]) if transport.reliable else 0
+        self._feed(sip.Received(data, Flow(transport, dst, src, connection)))
 
     def _feed(self, what: Any) -> None:
         self.engine.handle(what, self.loop.time())
@@ -257,6 +267,8 @@ class House:
                 case media.ClosePort(port=port):
                     for address in self._ports.pop(port, ()):
                         self.network.detach(address)
+                case media.Negotiated():
+                    self.negotiated.append(command)
         self.media.handle_frame(pack(commands), self.loop.time())
         self.loop.call_soon(self._media_speaks)
 

@@ -31,7 +31,11 @@ MaxContacts = Annotated[int | None, typer.Option(help="Phones at a time.", show_
 RingSeconds = Annotated[
     int | None, typer.Option("--ring-s", help="How long phones ring.", show_default=False)
 ]
-COLUMNS = ("tenant", "number", "name", "enabled", "max_calls", "max_contacts", "ring_s", "contact")
+SrtpWish = Annotated[
+    str | None,
+    typer.Option(help="Encrypted sound: off, best-effort or required.", show_default=False),
+]
+COLUMNS = ("tenant", "number", "name", "enabled", "max_calls", "max_contacts", "ring_s", "contact", "srtp")
 
 
 @app.command("list")
@@ -74,6 +78,7 @@ def add(
     max_calls: MaxCalls = None,
     max_contacts: MaxContacts = None,
     ring_s: RingSeconds = None,
+    srtp: SrtpWish = None,
 ) -> None:
     """Add an extension, and say its password if one was made."""
     from conf.changes import AddExtension, Password
@@ -81,7 +86,14 @@ def add(
 
     settings = loaded(ctx).settings
     secret = password or make_password()
-    given = _given(name=name, contact=contact, max_calls=max_calls, max_contacts=max_contacts, ring_s=ring_s)
+    given = _given(
+        name=name,
+        contact=contact,
+        max_calls=max_calls,
+        max_contacts=max_contacts,
+        ring_s=ring_s,
+        srtp=srtp,
+    )
     values = {"ring_s": settings.calls.ring_s, "max_contacts": settings.registrar.max_contacts, **given}
     change(
         ctx,
@@ -127,6 +139,7 @@ def change_(
     max_calls: MaxCalls = None,
     max_contacts: MaxContacts = None,
     ring_s: RingSeconds = None,
+    srtp: SrtpWish = None,
     enabled: Annotated[bool | None, typer.Option(help="Whether it may register and call.")] = None,
 ) -> None:
     """Change an extension; what is not named stays."""
@@ -138,6 +151,7 @@ def change_(
         max_calls=max_calls,
         max_contacts=max_contacts,
         ring_s=ring_s,
+        srtp=srtp,
         enabled=enabled,
     )
     change(
@@ -171,7 +185,7 @@ def import_(
 ) -> None:
     """Add many extensions, all or none.
 
-    Columns: number, name, password, contact, max_calls, max_contacts, ring_s, enabled.
+    Columns: number, name, password, contact, max_calls, max_contacts, ring_s, srtp, enabled.
     """
     from jackfield.cli.importing import read_lines, write_passwords
     from jackfield.cli.progress import progress_bar

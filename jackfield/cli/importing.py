@@ -14,7 +14,7 @@ from conf.faults import SettingsError
 from conf.settings import Settings
 
 NUMBERS = ("max_calls", "max_contacts", "ring_s")
-TEXTS = ("name", "contact")
+TEXTS = ("name", "contact", "srtp")
 COLUMNS = ("number", "password", "enabled", *TEXTS, *NUMBERS)
 YES_AND_NO = {"yes": True, "true": True, "1": True, "no": False, "false": False, "0": False}
 SHOWN = 50

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
@@ -14,7 +14,7 @@ app = typer.Typer(
     no_args_is_help=True,
     rich_markup_mode=None,
 )
-COLUMNS = ("tenant", "name", "networks", "trusted_identity", "max_calls")
+COLUMNS = ("tenant", "name", "networks", "trusted_identity", "max_calls", "srtp")
 
 
 @app.command("list")
@@ -29,6 +29,7 @@ def list_(ctx: typer.Context, tenant: TenantName = "", json: Json = False) -> No
             "networks": [str(network) for network in trunk.networks],
             "trusted_identity": trunk.trusted_identity,
             "max_calls": trunk.max_calls,
+            "srtp": trunk.srtp,
         }
         for trunk in found.trunks
         if only in (None, trunk.tenant)
@@ -44,6 +45,7 @@ def add(
     tenant: TenantName = "",
     trusted_identity: Annotated[bool, typer.Option(help="Believe its P-Asserted-Identity.")] = True,
     max_calls: Annotated[int, typer.Option(help="Calls at a time; 0: no limit.")] = 0,
+    srtp: Annotated[str, typer.Option(help="Encrypted sound: off, best-effort or required.")] = "off",
 ) -> None:
     """Add a trunk: calls from its networks are taken for the tenant without a password."""
     from conf.changes import AddTrunk
@@ -57,10 +59,36 @@ def add(
                 networks=tuple(networks),
                 trusted_identity=trusted_identity,
                 max_calls=max_calls,
+                srtp=srtp,
             )
         ],
     )
     say(f"Trunk {name} added.")
+
+
+@app.command("change")
+def change_(
+    ctx: typer.Context,
+    name: Annotated[str, typer.Argument(help="Name of the trunk.")],
+    tenant: TenantName = "",
+    trusted_identity: Annotated[
+        bool | None, typer.Option(help="Believe its P-Asserted-Identity.", show_default=False)
+    ] = None,
+    max_calls: Annotated[
+        int | None, typer.Option(help="Calls at a time; 0: no limit.", show_default=False)
+    ] = None,
+    srtp: Annotated[
+        str | None,
+        typer.Option(help="Encrypted sound: off, best-effort or required.", show_default=False),
+    ] = None,
+) -> None:
+    """Change a trunk; what is not named stays."""
+    from conf.changes import ChangeTrunk
+
+    options: dict[str, Any] = {"trusted_identity": trusted_identity, "max_calls": max_calls, "srtp": srtp}
+    values = {option: value for option, value in options.items() if value is not None}
+    change(ctx, lambda found: [ChangeTrunk(tenant=tenant_named(found, tenant).name, name=name, **values)])
+    say(f"Trunk {name} changed.")
 
 
 @app.command()

@@ -22,6 +22,7 @@ from conf.changes import (
     Change,
     ChangeExtension,
     ChangeTenant,
+    ChangeTrunk,
     Password,
     RemoveExtension,
     RemoveService,
@@ -32,7 +33,7 @@ from conf.database import open_engine, writing
 from conf.digests import make_secret
 from conf.faults import SettingsError, Unavailable
 from conf.settings import Database, Paths, Settings
-from conf.snapshot import Snapshot, TenantId
+from conf.snapshot import Snapshot, Srtp, TenantId
 from conf.store import ConfigStore
 
 ACME = AddTenant(name="acme", realm="sip.acme.example", domains=("acme.example",), default=True)
@@ -68,6 +69,22 @@ async def test_what_was_added_is_in_the_snapshot(store: ConfigStore) -> None:
     assert snapshot.services[acme.id, "*43"].app == "echo"
     assert snapshot.trunks[0].max_calls == 30
     assert ipaddress.ip_network("198.51.100.0/24") in snapshot.trunks[0].networks
+
+
+async def test_encrypted_sound_is_a_wish_of_each_extension_and_trunk(store: ConfigStore) -> None:
+    await store.apply([ACME, BOSS, TRUNK], by="a test")
+    before = await store.load_snapshot()
+    [key] = before.extensions
+    assert (before.extensions[key].srtp, before.trunks[0].srtp) == (Srtp.OFF, Srtp.OFF)
+    wishes = [
+        ChangeExtension(tenant="acme", number="201", srtp="best-effort"),
+        ChangeTrunk(tenant="acme", name="carrier", srtp="required", trusted_identity=False),
+    ]
+    await store.apply(wishes, by="a test")
+    after = await store.load_snapshot()
+    assert after.extensions[key].srtp is Srtp.BEST_EFFORT
+    trunk = after.trunks[0]
+    assert (trunk.srtp, trunk.trusted_identity, trunk.max_calls) == (Srtp.REQUIRED, False, 30)
 
 
 async def test_a_host_that_is_no_domain_means_the_default_tenant(store: ConfigStore) -> None:
@@ -315,6 +332,11 @@ def adding(number: str, password: str = "correct horse", **values: Any) -> AddEx
         ),
         (AddTrunk(tenant="acme", name="carrier", networks=("10.0.0.1",)), "trunk carrier", "already"),
         (RemoveTrunk(tenant="acme", name="two"), "trunk two", "there is none"),
+        (ChangeTrunk(tenant="acme", name="two"), "trunk two", "there is none"),
+        (ChangeTrunk(tenant="acme", name="carrier", max_calls=-1), "trunk carrier", "max_calls -1"),
+        (ChangeTrunk(tenant="acme", name="carrier", srtp="on"), "trunk carrier", 'srtp cannot be "on"'),
+        (ChangeExtension(tenant="acme", number="201", srtp=""), "extension 201", 'srtp cannot be ""'),
+        (adding("202", srtp="maybe"), "202", 'srtp cannot be "maybe"'),
     ],
 )
 async def test_a_change_that_cannot_be_is_refused_with_its_place(

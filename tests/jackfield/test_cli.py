@@ -133,6 +133,10 @@ def test_a_service_and_a_trunk_come_and_go(jackfield: Jackfield) -> None:
     [trunk] = jackfield("trunk list --json").objects
     assert trunk["networks"] == ["192.0.2.0/28", "2001:db8::1/128"]
     assert trunk["trusted_identity"] is False
+    assert trunk["srtp"] == "off"
+    assert jackfield("trunk change carrier --srtp required --max-calls 3").code == 0
+    [trunk] = jackfield("trunk list --json").objects
+    assert (trunk["srtp"], trunk["max_calls"], trunk["trusted_identity"]) == ("required", 3, False)
     assert jackfield("service remove 600").code == 0
     assert jackfield("trunk remove carrier").code == 0
     assert jackfield("trunk list --json").objects == []
@@ -149,6 +153,7 @@ def test_a_service_and_a_trunk_come_and_go(jackfield: Jackfield) -> None:
         ("extension list --tenant nobody", 2, "`jackfield tenant list` shows"),
         ("service add *44 juggle", 2, "Choose one of: echo, tone, time"),
         ("trunk add x example.com", 2, "is not an IP address"),
+        ("extension change 101 --srtp maybe", 2, "Choose one of: off, best-effort, required"),
         ("tenant remove demo", 2, "--with-content"),
         ("--config nowhere.toml settings", 2, "there is no file nowhere.toml"),
         ("extension import nowhere.csv", 2, "nowhere.csv"),

@@ -71,6 +71,8 @@ class Core:
         self.allow_line = allow
         self.supported_line = supported
         self.server_line = f"Server: {name}\r\n" if name else ""
+        self.retry_line = f"Retry-After: {settings.retry_after_s}\r\n"
+        """for a 503 (RFC 3261 21.5.4)"""
         self.agent_line = f"User-Agent: {name}\r\n" if name else ""
         self.able_lines = f"{allow}{supported}{self.server_line}"
         """for responses that show what we can: 1xx and 2xx to INVITE, 2xx to UPDATE and OPTIONS"""

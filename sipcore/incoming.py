@@ -172,14 +172,14 @@ class Incoming:
         self._sessions.agreed(usage, session, event.body)
 
     def reject(self, usage: Usage, event: Reject) -> None:
-        """Send the failure; the usage is over."""
+        """Send the failure; the usage is over. A 503 says when to try again, or it would count as 500."""
         invited = self._invited(usage)
         if not 300 <= event.status <= 699:
             raise Misuse(f"{event.status} is no refusal")
         core = self._core
-        lines = (
-            f"{core.server_line}{header_lines(event.headers)}{content_line(event.content_type, event.body)}"
-        )
+        retry = core.retry_line if event.status == 503 else ""
+        lines = f"{core.server_line}{retry}{header_lines(event.headers)}"
+        lines += content_line(event.content_type, event.body)
         core.respond(invited.transaction, invited.head, event.status, event.reason, lines, event.body)
         self._endings.settle(usage)
 

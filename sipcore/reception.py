@@ -148,11 +148,11 @@ class Reception:
         core, settings = self._core, self._core.settings
         if request.method == "INVITE" and not to_tag:
             if self.shedding and self._is_shed():
-                return Refusal(503, "our overload", f"Retry-After: {settings.retry_after_s}\r\n")
+                return Refusal(503, "our overload", core.retry_line)
             if len(core.usages) >= settings.max_dialogs:
-                return Refusal(503, "our limit of dialogs", f"Retry-After: {settings.retry_after_s}\r\n")
+                return Refusal(503, "our limit of dialogs", core.retry_line)
         if len(core.transactions.servers) >= settings.max_transactions:
-            return Refusal(503, "our limit of transactions", f"Retry-After: {settings.retry_after_s}\r\n")
+            return Refusal(503, "our limit of transactions", core.retry_line)
         if merge_key in core.transactions.merge_keys:
             return _MERGED
         if not to_tag:

@@ -315,6 +315,18 @@ async def test_a_limit_of_calls_for_a_tenant() -> None:
         await anna.hangs_up()
 
 
+async def test_a_server_that_is_full_says_when_to_try_again() -> None:
+    async with House(limits={"max_calls": 1, "retry_after_s": 7}) as house:
+        anna, boris, clara = [await house.phone(number) for number in ("101", "102", "103")]
+        await anna.dials("102")
+        await boris.answers()
+        await anna.talks()
+        refused = await clara.dials("102")
+        assert await refused.fails() == 503
+        assert [row for row in house.ladder.rows if b"\r\nRetry-After: 7\r\n" in row.data]
+        await anna.hangs_up()
+
+
 async def test_a_change_of_configuration_leaves_calls_alone() -> None:
     async with House() as house:
         anna, boris = await house.phone("101"), await house.phone("102", voice=tone(1000))

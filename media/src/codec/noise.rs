@@ -88,8 +88,8 @@ impl Noise {
 
 /// Section 3.2: from -1 to 1 in 254 steps; 255 is reserved.
 ///
-/// Of the sign the RFC says nothing. Here one coefficient k is the model 1 / (1 + k/z), as in G.729 and WebRTC,
-/// so that dull noise has a negative one. libbcg729 writes the opposite.
+/// Of the sign the RFC says nothing. Here a coefficient k alone is the model 1 / (1 + k/z), as in G.729 and
+/// WebRTC, so that dull noise has a negative one. libbcg729 writes the opposite.
 fn reflection(colour: u8) -> f32 {
     if colour == u8::MAX { 0.0 } else { 258.0 * (f32::from(colour) - 127.0) / 32_768.0 }
 }

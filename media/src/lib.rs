@@ -39,6 +39,7 @@ mod random;
 mod reporting;
 mod rtcp;
 mod rtp;
+mod seal;
 mod sockets;
 mod sound;
 mod stream;

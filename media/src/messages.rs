@@ -8,6 +8,7 @@ use crate::capture::Side;
 use crate::codec::Rate;
 use crate::payload::Payload;
 use crate::player::{End, Segment};
+use crate::seal::KEY;
 use crate::time::{MILLISECOND, Micros};
 use crate::wire::{Malformed, Read, Reader, Writer};
 
@@ -56,6 +57,8 @@ pub struct RecordRequest {
     pub format: Format,
     pub rate: Rate,
     pub channels: usize,
+    /// To encrypt the file with.
+    pub key: Option<[u8; KEY]>,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -198,7 +201,7 @@ impl Command {
             14 => Self::OpenRecorder {
                 port: reader.number()?,
                 call: reader.uint()?,
-                request: Box::new(RecordRequest::read(reader)?),
+                request: Box::new(RecordRequest::read(fields, reader)?),
             },
             15 => Self::MarkRecording { port: reader.number()?, label: reader.text()?.to_owned() },
             16 => Self::MaskRecording { port: reader.number()?, masked: reader.boolean()? },
@@ -335,7 +338,7 @@ impl ClipRequest {
 }
 
 impl RecordRequest {
-    fn read(reader: &mut Reader) -> Read<Self> {
+    fn read(fields: usize, reader: &mut Reader) -> Read<Self> {
         let path = reader.text()?.into();
         let format = match reader.text()? {
             "linear" => Format::Linear,
@@ -346,9 +349,11 @@ impl RecordRequest {
         };
         let rate = Rate::of(reader.number()?).ok_or(Malformed)?;
         let channels = usize::from(reader.number::<u8>()?);
+        let key = if fields > 6 { reader.bytes()? } else { &[] };
+        let key = if key.is_empty() { None } else { Some(key.try_into().map_err(|_| Malformed)?) };
         // libopus is given 16 kHz here.
         let possible = matches!(channels, 1 | 2) && (format != Format::Opus || rate == Rate::Wide);
-        if possible { Ok(Self { path, format, rate, channels }) } else { Err(Malformed) }
+        if possible { Ok(Self { path, format, rate, channels, key }) } else { Err(Malformed) }
     }
 }
 

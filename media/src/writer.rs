@@ -7,7 +7,7 @@
 
 use std::collections::HashMap;
 use std::fs::File;
-use std::io::{self, Seek, SeekFrom, Write};
+use std::io::{self, Read, Seek, SeekFrom, Write};
 use std::path::{Path, PathBuf};
 use std::time::{SystemTime, UNIX_EPOCH};
 
@@ -19,6 +19,7 @@ use crate::codec::opus::FileEncoder;
 use crate::messages::{Captured, Event, Format, PortId, RecordRequest};
 use crate::ogg;
 use crate::playout::TICK;
+use crate::seal::Seal;
 use crate::time::SECOND;
 
 const WAV_HEAD: usize = 58;
@@ -33,6 +34,7 @@ pub struct Recordings {
 struct Recording {
     request: RecordRequest,
     file: File,
+    seal: Option<Seal>,
     container: Container,
     began_at: SystemTime,
     /// Samples of one channel that are in the file.
@@ -106,17 +108,22 @@ impl Recording {
     fn begin(request: RecordRequest) -> io::Result<Self> {
         let mut file = File::options().read(true).write(true).create_new(true).open(&*request.path)?;
         let mut bytes = 0;
+        let mut seal = request.key.as_ref().map(Seal::new).transpose()?;
+        if let Some(seal) = &seal {
+            bytes += write_all(&mut file, seal.header())?;
+        }
+        let mut write = |data: &[u8]| put(&mut file, &mut seal, data, false);
         let container = match request.format {
             Format::Opus => {
                 let mut pages = ogg::Writer::new(u32::from(request.path.len() as u16) | 0x4a46_0000);
                 let encoder = FileEncoder::new(request.channels).ok_or(io::ErrorKind::OutOfMemory)?;
                 let head = opus_head(request.channels, encoder.pre_skip(), request.rate.hz());
-                bytes += write_all(&mut file, &pages.page(&[&head], 0, true, false))?;
-                bytes += write_all(&mut file, &pages.page(&[&opus_tags()], 0, false, false))?;
+                bytes += write(&pages.page(&[&head], 0, true, false))?;
+                bytes += write(&pages.page(&[&opus_tags()], 0, false, false))?;
                 Container::Ogg(Box::new(OggOpus { encoder, pages, pending: Vec::new() }))
             }
             _ => {
-                bytes += write_all(&mut file, &wav_head(&request, 0))?;
+                bytes += write(&wav_head(&request, 0))?;
                 Container::Wav
             }
         };
@@ -124,6 +131,7 @@ impl Recording {
         let recording = Self {
             request,
             file,
+            seal,
             container,
             began_at,
             written: 0,
@@ -175,13 +183,13 @@ impl Recording {
                 }
             },
         };
-        self.bytes += write_all(&mut self.file, &data)?;
+        self.bytes += put(&mut self.file, &mut self.seal, &data, false)?;
         Ok(())
     }
 
     /// Make the header say how much there is.
     fn mend(&mut self) -> io::Result<()> {
-        if matches!(self.container, Container::Wav) {
+        if matches!(self.container, Container::Wav) && self.seal.is_none() {
             let length = self.bytes - WAV_HEAD as u64;
             self.file.seek(SeekFrom::Start(0))?;
             self.file.write_all(&wav_head(&self.request, length))?;
@@ -192,10 +200,12 @@ impl Recording {
 
     fn end(mut self, at: u64) -> io::Result<Captured> {
         self.fill_up_to(at)?;
-        if let Container::Ogg(opus) = &mut self.container {
-            let last = opus.encode(&[], self.request.rate.samples(TICK) * self.request.channels, true);
-            self.bytes += write_all(&mut self.file, &last)?;
-        }
+        let packet = self.request.rate.samples(TICK) * self.request.channels;
+        let last = match &mut self.container {
+            Container::Ogg(opus) => opus.encode(&[], packet, true),
+            Container::Wav => Vec::new(),
+        };
+        self.bytes += put(&mut self.file, &mut self.seal, &last, true)?;
         self.mend()?;
         self.file.sync_data()?;
         self.write_sidecar(true)?;
@@ -222,13 +232,14 @@ impl Recording {
         let marks: Vec<String> = marks.collect();
         let text = format!(
             "{{\"began_at_s\": {}.{:06}, \"seconds\": {:.3}, \"ended\": {ended}, \"rate_hz\": {}, \"channels\": {}, \
-             \"missing_s\": {:.3}, \"marks\": [{}]}}\n",
+             \"missing_s\": {:.3}, \"encrypted\": {}, \"marks\": [{}]}}\n",
             began.as_secs(),
             began.subsec_micros(),
             seconds(self.written),
             self.request.rate.hz(),
             self.request.channels,
             seconds(self.missing),
+            self.seal.is_some(),
             marks.join(", "),
         );
         let path = sidecar(Path::new(&*self.request.path));
@@ -256,6 +267,14 @@ impl OggOpus {
         let granule = packets.len() as u64 * TICK * 48_000 / SECOND;
         let borrowed: Vec<&[u8]> = packets.iter().map(|packet| &**packet).collect();
         self.pages.page(&borrowed, granule, false, last)
+    }
+}
+
+/// Write, sealed where there is a seal; how many bytes that made.
+fn put(file: &mut File, seal: &mut Option<Seal>, data: &[u8], last: bool) -> io::Result<u64> {
+    match seal {
+        Some(seal) => write_all(file, &seal.chunk(data, last)?),
+        None => write_all(file, data),
     }
 }
 
@@ -335,6 +354,12 @@ fn quoted(text: &str) -> String {
 fn hash(file: &mut File) -> io::Result<String> {
     file.seek(SeekFrom::Start(0))?;
     let mut sha = Sha256::new();
-    io::copy(file, &mut sha)?;
+    let mut space = vec![0; 64 << 10];
+    loop {
+        match file.read(&mut space)? {
+            0 => break,
+            count => sha.update(space.get(..count).unwrap_or_default()),
+        }
+    }
     Ok(sha.finalize().iter().map(|byte| format!("{byte:02x}")).collect())
 }

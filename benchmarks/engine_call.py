@@ -62,7 +62,7 @@ class Edge:
     def refuse(self, what) -> None:
         raise AssertionError(what)
 
-    resolve = keep = start_app = tell_app = target_failed = peer_broke = crashed = refuse
+    resolve = keep = start_app = tell_app = alias = target_failed = peer_broke = crashed = refuse
 
     def take(self, beginning: bytes) -> bytes:
         sent, self.sent = self.sent, []

@@ -36,6 +36,9 @@ class Outside(Protocol):
 
     def tell_app(self, news: AppNews) -> None: ...
 
+    def alias(self, alias: sip.Aliased) -> None:
+        """A peer offers its connection for requests to it; take it where it has proved who it is."""
+
     def target_failed(self, target: sip.TargetFailed) -> None:
         """Where names lead: this target after all others, for a while."""
 
@@ -78,6 +81,7 @@ class Engine:
         self._sinks: dict[type, Callable[[Any], None]] = {
             sip.Transmit: self._transmits.append,
             sip.Resolve: outside.resolve,
+            sip.Aliased: outside.alias,
             sip.TargetFailed: outside.target_failed,
             sip.PeerBroke: outside.peer_broke,
             sip.Crashed: outside.crashed,

@@ -381,6 +381,9 @@ class Process:
         if running is not None:
             running[0].tell(news)
 
+    def alias(self, alias: sip.Aliased) -> None:
+        self.transports.alias(alias.flow, alias.port)
+
     def target_failed(self, target: sip.TargetFailed) -> None:
         self.resolver.failed(target.flow, target.for_s)
 

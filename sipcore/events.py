@@ -328,6 +328,16 @@ class PeerBroke(msgspec.Struct, frozen=True):
     rule: str
 
 
+class Aliased(msgspec.Struct, frozen=True, gc=False):
+    """The peer put `alias` into its Via: requests to `port` there may take this connection (RFC 5923).
+
+    For whoever knows what the peer has proved to be; without a proof it must not be believed.
+    """
+
+    flow: Flow
+    port: int
+
+
 class TargetFailed(msgspec.Struct, frozen=True, gc=False):
     """A target of a name that was asked for did not answer, or said 503 (RFC 3263 4.3).
 
@@ -364,4 +374,4 @@ Input = (
     | Reply
 )
 Event = IncomingCall | Cancelled | Acked | Progressed | Answered | Failed | Ended | Asked | Incoming | Replied
-Output = Transmit | Resolve | TargetFailed | PeerBroke | Crashed | Event
+Output = Transmit | Resolve | Aliased | TargetFailed | PeerBroke | Crashed | Event

@@ -9,9 +9,9 @@ from __future__ import annotations
 from sipcore.asked import PeerRequests
 from sipcore.asking import Asking
 from sipcore.core import Core
-from sipcore.events import Received
+from sipcore.events import Aliased, Received
 from sipcore.faults import BrokenRequest, PeerFault
-from sipcore.flow import Flow
+from sipcore.flow import Flow, Transport
 from sipcore.headers import MAGIC_COOKIE, Via
 from sipcore.hops import reply_flow, second_reply_port
 from sipcore.incoming import Incoming
@@ -100,6 +100,8 @@ class Reception:
         port = second_reply_port(via, flow.transport)
         tx = core.transactions.begin_server(machine, key, reply_flow(via, flow), merge_key, port)
         core.in_hand = tx, head
+        if "alias" in via.params and flow.transport is Transport.TLS:
+            core.out.append(Aliased(flow, port))
         if found is not None:
             core.subject = tx.user = found[0].id
             self._peer_requests.request(*found, request, tx, head, flow)

@@ -294,6 +294,9 @@ class House:
         if news.call in self._apps:
             self._apps[news.call][0].tell(news)
 
+    def alias(self, alias: sip.Aliased) -> None:
+        raise AssertionError("the house has no connections")
+
     def target_failed(self, target: sip.TargetFailed) -> None:
         raise AssertionError("no name leads anywhere in the house")
 

@@ -8,6 +8,7 @@ import pytest
 from stack_script import BORIS, HERE, OTHER_SDP, SDP, Far, Scene, calls_out, is_answered, reaches
 
 from sipcore.events import (
+    Aliased,
     Ask,
     Asked,
     Credentials,
@@ -108,6 +109,22 @@ def test_an_address_is_reached_as_its_uri_says(uri: str, transport: Transport, p
     assert (flow.transport, flow.remote) == (transport, ("192.0.2.20", port))
     assert scene.sent("INVITE").via.transport == transport
     assert scene.sent("INVITE").contacts[0].uri.startswith("sips:" if uri.startswith("sips:") else "sip:")
+
+
+# ---------------------------------------------------------------- connections
+
+
+@pytest.mark.parametrize(
+    ("transport", "params", "ports"),
+    [(Transport.TLS, ";alias", [5062]), (Transport.TLS, "", []), (Transport.TCP, ";alias", [])],
+)
+def test_a_connection_that_the_peer_offers_is_told_where_it_may_prove_who_it_is(
+    scene: Scene, transport: Transport, params: str, ports: list[int]
+) -> None:
+    alice = Far(scene, "alice", Flow(transport, HERE, ("192.0.2.10", 40123), connection=7))
+    alice.gives(alice.request("OPTIONS").replace(b":5060;branch", f":5062{params};branch".encode(), 1))
+    aliases = [output for output in scene.last if isinstance(output, Aliased)]
+    assert aliases == [Aliased(alice.flow, port) for port in ports]
 
 
 # ---------------------------------------------------------------- failover

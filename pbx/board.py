@@ -28,6 +28,8 @@ class Target(msgspec.Struct, frozen=True):
     uri: str
     flow: Flow | None = None
     route: tuple[str, ...] = ()
+    spare: tuple[Target, ...] = ()
+    """other ways to the same phone, for when this one leads nowhere (RFC 5626)"""
 
 
 class StartApp(msgspec.Struct, frozen=True, gc=False):

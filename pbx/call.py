@@ -34,6 +34,8 @@ NO_ANSWER_SDP = reason_header("SIP", 488, "No usable SDP answer")
 PASSED_INSIDE = Passing(("Info-Package", "Content-Disposition"))
 TOO_LONG = reason_header("SIP", 480, "The longest time of a call is over")
 SILENT = reason_header("SIP", 480, "No sound from either end")
+FLOW_FAILED = 430
+"""of an edge proxy whose connection to the phone is gone (RFC 5626 11.1)"""
 OFFERS = frozenset({"INVITE", "UPDATE"})
 PASSED_TO_THE_OTHER = frozenset({"INFO", "MESSAGE"})
 CAUSE_OF_END = {
@@ -213,7 +215,8 @@ class Call:
     def failed(self, board: Board, event: sip.Failed, now: float) -> None:
         # A phone that is registered and does not answer at all is, to the caller, not there.
         status = 480 if event.response is None else event.status
-        ringing.failed(self, board, self.legs[event.dialog], status, now)
+        gone = event.response is None or status == FLOW_FAILED
+        ringing.failed(self, board, self.legs[event.dialog], status, now, gone=gone)
 
     def acked(self, board: Board, event: sip.Acked, now: float) -> None:
         """The ACK of an answer of ours; where that carried our offer, this is the peer's answer."""

@@ -80,11 +80,21 @@ class Registrations:
         self._put(key, tuple(_unconnected(each) for each in kept if each.expires_at > wall_now))
 
     def reach(self, key: Key, wall_now: float) -> list[list[Target]]:
-        """Where to ring: contacts of one q together, best q first (RFC 3261 16.6)."""
+        """Where to ring: contacts of one q together, best q first (RFC 3261 16.6).
+
+        A phone with several flows is there once: at its newest flow, with the others in reserve (RFC 5626 7).
+        """
         live = [each for each in self._bindings.get(key, ()) if each.expires_at > wall_now]
-        if len(live) > 1:
-            live.sort(key=lambda each: -each.q)
-        return [[self._target(each) for each in group] for _, group in groupby(live, key=lambda each: each.q)]
+        if len(live) < 2:
+            return [[self._target(each)] for each in live]
+        ways: dict[object, list[Binding]] = {}
+        for binding in live:
+            ways.setdefault(binding.instance if binding.reg_id else id(binding), []).append(binding)
+        for flows in ways.values():
+            flows.sort(key=lambda each: -each.received_at)
+        phones = sorted(ways.values(), key=lambda flows: -flows[0].q)
+        by_q = groupby(phones, key=lambda flows: flows[0].q)
+        return [[self._target(*flows) for flows in group] for _, group in by_q]
 
     def of(self, key: Key) -> tuple[Binding, ...]:
         return self._bindings.get(key, ())
@@ -118,10 +128,11 @@ class Registrations:
             if each.behind_nat and each.flow.transport is Transport.UDP and each.expires_at > wall_now
         ]
 
-    def _target(self, binding: Binding) -> Target:
+    def _target(self, binding: Binding, *others: Binding) -> Target:
         flow = binding.flow
         connected = bool(flow.connection) if flow.transport.reliable else self._follow_flow
-        return Target(binding.contact, flow if connected else None, binding.path)
+        spare = tuple([self._target(each) for each in others])
+        return Target(binding.contact, flow if connected else None, binding.path, spare)
 
 
 def _connections(bindings: tuple[Binding, ...]) -> set[int]:

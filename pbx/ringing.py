@@ -9,6 +9,8 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
+import msgspec
+
 from pbx import api, reoffer, transfer
 from pbx.api import EndCause, LegId, Party
 from pbx.board import Board, Target
@@ -230,14 +232,19 @@ def _answer_caller(
         reoffer.align(call, board, caller, callee, now)
 
 
-def failed(call: Call, board: Board, leg: Leg, status: int, now: float) -> None:
-    """An INVITE of ours ended without a call."""
+def failed(call: Call, board: Board, leg: Leg, status: int, now: float, *, gone: bool = False) -> None:
+    """An INVITE of ours ended without a call. `gone`: it did not get to the phone."""
     ringing = call.ringing
     call.drop(board, leg, CAUSES.get(status, EndCause.FAILED), now, status)
     if ringing is None or leg.id not in ringing.legs:
         return
     ringing.legs.remove(leg.id)
     target = ringing.narrow.pop(leg.id, None)
+    if gone and target and target.spare:
+        first, *others = target.spare
+        _dial(call, board, ringing, msgspec.structs.replace(first, spare=tuple(others)), now)
+        if ringing.legs:
+            return
     if status == NOT_ACCEPTABLE and target and call.legs[ringing.behalf_of].sound.is_translatable(board):
         _dial(call, board, ringing, target, now, wide=True)
         if ringing.legs:

@@ -8,10 +8,13 @@ import msgspec
 import pytest
 
 from conf.snapshot import TenantId
-from jackfield.phone import Answers, Rejects, Rings, tone
+from jackfield.phone import Answers, Phone, Rejects, Rings, events, tone
+from jackfield.phone.message import Message
 from pbx import api
 from pbx.api import EndCause
-from tests.house import SERVER, House, make_snapshot
+from sipcore.flow import Flow, Transport
+from sipcore.message import Request
+from tests.house import SERVER, SERVER_SIP, WALL_OFFSET, House, make_snapshot
 from tests.memory_network import Address, Weather
 from tests.raw_peer import RawPeer, sdp
 from tests.rewriting import RewritingTransport, replacing
@@ -137,6 +140,39 @@ async def test_an_answer_without_sdp_is_no_call() -> None:
         await gateway.gets("ACK")
         gateway.answers(await gateway.gets("BYE"), 200)
         assert await call.fails() == 488
+
+
+async def test_a_phone_with_two_flows_is_reached_by_the_other_when_one_is_dead() -> None:
+    """RFC 5626: one phone, registered through two edge proxies; the newer one has lost it and says 430."""
+    async with House() as house:
+        older, newer = RawPeer(house, "10.0.9.7"), RawPeer(house, "10.0.9.8")
+        for reg_id, peer in enumerate((older, newer), 1):
+            contact = f'<sip:104@{peer.address[0]}>;+sip.instance="<urn:x>";reg-id={reg_id}'
+            fields = [("From", "<sip:104@b>;tag=1"), ("To", "<sip:104@b>"), ("Call-ID", "call")]
+            fields += [("CSeq", f"{reg_id} REGISTER"), ("Supported", "outbound"), ("Contact", contact)]
+            house.engine.switchboard.registrations.register(
+                (TenantId(1), "104"),
+                Request("REGISTER", "sip:b", fields),
+                Flow(Transport.UDP, SERVER_SIP, peer.address),
+                10,
+                house.loop.time() + WALL_OFFSET + reg_id,
+            )
+        anna = await house.phone("101")
+        await anna.dials("104")
+        invite = await newer.gets("INVITE")
+        assert older.inbox == []
+        newer.answers(invite, 430)
+        await newer.gets("ACK")
+        invite = await older.gets("INVITE")
+        older.answers(invite, 200, body=sdp(older.address[0]))
+        await anna.talks()
+        await older.gets("ACK")
+        older.answers(await _hangs_up(anna, older), 200)
+
+
+async def _hangs_up(phone: Phone, peer: RawPeer) -> Message:
+    phone.calls[-1].phone.command(events.HangUp(phone.calls[-1].leg.id))
+    return await peer.gets("BYE")
 
 
 # ---------------------------------------------------------------- loops

@@ -114,6 +114,26 @@ def test_what_cannot_be_read_any_more_does_not_come_back(payload: bytes) -> None
     assert registrations.reach(KEY, NOW) == []
 
 
+def flow_of(phone: str, reg_id: int, connection: int, cseq: int) -> tuple[Request, Flow]:
+    """A REGISTER over one of the flows of a phone that knows outbound (RFC 5626)."""
+    contact = f'<sip:{phone}{reg_id}@h;transport=tcp>;+sip.instance="<urn:{phone}>";reg-id={reg_id}'
+    return request(contact, cseq=cseq).with_added(("Supported", "outbound")), tcp(connection)
+
+
+def test_a_phone_with_two_flows_rings_once_and_has_one_in_reserve() -> None:
+    registrations = table()
+    for cseq, (phone, reg_id) in enumerate((("a", 1), ("a", 2), ("b", 1)), 1):
+        registrations.register(KEY, *flow_of(phone, reg_id, cseq, cseq), 10, NOW + cseq)
+    ((first, second),) = registrations.reach(KEY, NOW + 5)
+    assert (first.uri, [spare.uri for spare in first.spare]) == (
+        "sip:a2@h;transport=tcp",
+        ["sip:a1@h;transport=tcp"],
+    )
+    assert (second.uri, second.spare) == ("sip:b1@h;transport=tcp", ())
+    registrations.flow_lost(tcp(2))
+    assert reached(registrations, NOW + 5) == [["sip:a1@h;transport=tcp", "sip:b1@h;transport=tcp"]]
+
+
 def test_a_connection_does_not_outlive_the_process() -> None:
     before, after = table(), table()
     _, kept = before.register(KEY, request("<sip:a@h;transport=tcp>"), tcp(7), 10, NOW)

@@ -13,11 +13,11 @@ from pathlib import Path
 
 from rich.console import Console
 
-from benchmarks import relay, report, stages
+from benchmarks import relay, report, sound, stages
 from benchmarks.processes import LOAD_CPU, SERVER_CPU
 from benchmarks.targets import TARGETS, Nothing, Target, Unmeasurable
 
-STAGES = ("calls", "registrations", "held", "relay")
+STAGES = ("calls", "registrations", "held", "relay", "sound")
 RATES = (100, 200, 400, 800, 1600)
 REGISTRATION_RATES = (100, 200, 400, 800)
 WIDTH = 132
@@ -26,7 +26,7 @@ WIDTH = 132
 
 def arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="python -m benchmarks", description="Measure what calls cost.")
-    parser.add_argument("--quick", action="store_true", help="fewer and shorter steps: under two minutes")
+    parser.add_argument("--quick", action="store_true", help="fewer and shorter steps: about three minutes")
     parser.add_argument("--stages", nargs="+", choices=STAGES, default=list(STAGES), metavar="STAGE")
     parser.add_argument("--rates", nargs="+", type=int, help="calls a second, rising")
     parser.add_argument("--seconds", type=float, help="how long each rate is offered")
@@ -94,12 +94,17 @@ def main() -> None:
     if "relay" in given.stages:
         console.print("\nRelayed RTP packets, PCMU, 50 a second each way and call")
         relayed = relay.relayed((200,), 3) if given.quick else relay.relayed((400, 1000), 8)
+    sounded: tuple[sound.Sounded, ...] = ()
+    if "sound" in given.stages:
+        console.print("\nSound that is more than relayed")
+        sounded = sound.sounded(50 if given.quick else 100, 3 if given.quick else 8, tell=console.print)
     run = report.Run(
         at=datetime.datetime.now(datetime.UTC),
         quick=given.quick,
         machine=report.this_machine(),
         targets=tuple(measured),
         relay=relayed,
+        sound=sounded,
     )
     report.show(run, console)
     if not given.no_save:

@@ -81,13 +81,18 @@ def anonymous_kib(pid: int) -> int:
     return 0
 
 
+def use_realtime_priority() -> None:
+    """For all processes that are started from now on."""
+    PRIORITY.extend(["chrt", "-f", "10"])
+
+
 def pinned(cpu: int, *command: str) -> list[str]:
     return [*PRIORITY, "taskset", "-c", str(cpu), sys.executable, *command]
 
 
 @contextlib.asynccontextmanager
-async def media_process(ports: int) -> AsyncIterator[tuple[int, float]]:
-    """A media process with `ports` open and joined in pairs: its pid, and its KiB per call."""
+async def media_server(ports: int) -> AsyncIterator[tuple[int, MediaClient, list[Event]]]:
+    """A media process with room for `ports`: its pid, a client, and what the client is told."""
     events: list[Event] = []
     with tempfile.TemporaryDirectory() as directory:
         path = f"{directory}/media.sock"
@@ -98,21 +103,28 @@ async def media_process(ports: int) -> AsyncIterator[tuple[int, float]]:
         client = MediaClient(path, events.extend, lambda _: None)
         try:
             await client.connect()
-            idle_kib = anonymous_kib(process.pid)
-            for n in range(ports):
-                host, port = load_peer(n)
-                client.send(OpenPort(n, n // 2, HOST, MEDIA_PORT + 2 * n))
-                client.send(Negotiated(n, host, port, port + 1, True, True, PCMU, PCMU))
-            for n in range(ports):
-                client.send(Hear(n, n ^ 1))
-            await pause(0.5)
-            if events:
-                raise SystemExit(f"media refused: {events[0]}")
-            yield process.pid, round((anonymous_kib(process.pid) - idle_kib) / (ports / 2), 1)
+            yield process.pid, client, events
         finally:
             await client.close()
             process.send_signal(signal.SIGTERM)
             process.wait()
+
+
+@contextlib.asynccontextmanager
+async def media_process(ports: int) -> AsyncIterator[tuple[int, float]]:
+    """A media process with `ports` open and joined in pairs: its pid, and its KiB per call."""
+    async with media_server(ports) as (pid, client, events):
+        idle_kib = anonymous_kib(pid)
+        for n in range(ports):
+            host, port = load_peer(n)
+            client.send(OpenPort(n, n // 2, HOST, MEDIA_PORT + 2 * n))
+            client.send(Negotiated(n, host, port, port + 1, True, True, PCMU, PCMU))
+        for n in range(ports):
+            client.send(Hear(n, n ^ 1))
+        await pause(0.5)
+        if events:
+            raise SystemExit(f"media refused: {events[0]}")
+        yield pid, round((anonymous_kib(pid) - idle_kib) / (ports / 2), 1)
 
 
 @contextlib.asynccontextmanager
@@ -189,7 +201,8 @@ def main() -> None:
         "--realtime", action="store_true", help="real-time priority, where others use the machine"
     )
     given = parser.parse_args()
-    PRIORITY.extend(["chrt", "-f", "10"] if given.realtime else [])
+    if given.realtime:
+        use_realtime_priority()
     relayed(given.calls, given.seconds, given.runs)
 
 

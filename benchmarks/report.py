@@ -12,6 +12,7 @@ from rich.console import Console
 from rich.table import Table
 
 from benchmarks.relay import RelayStep
+from benchmarks.sound import Sounded
 from benchmarks.stages import Held, Ladder
 
 RESULTS = Path(__file__).parent / "results"
@@ -47,6 +48,8 @@ class Run(msgspec.Struct, frozen=True, kw_only=True):
     targets: tuple[Measured, ...]
     relay: tuple[RelayStep, ...] = ()
     """the media process beside a bare relay"""
+    sound: tuple[Sounded, ...] = ()
+    """calls whose sound is decoded, mixed, played or recorded, beside a bare relay"""
 
 
 def this_machine() -> Machine:

@@ -39,6 +39,7 @@ mod random;
 mod reporting;
 mod rtcp;
 mod rtp;
+mod scene;
 mod seal;
 mod sockets;
 mod sound;

@@ -1,8 +1,8 @@
 //! For measuring: an RTP load with the time of each packet, and the barest relay to compare with.
 //!
 //! Peers are distinct addresses of 127/8, so that one socket plays all of them and system calls are batched: the
-//! load stays cheap. A packet carries the time before its system call; it has arrived at the kernel's receive
-//! time stamp, so that the load's own delay in reading does not count.
+//! load stays cheap. A packet has left before its system call and arrived at the kernel's receive time stamp, so that
+//! the load's own delay in reading does not count. What the peers say is in `scene.rs`.
 
 #![allow(unsafe_code, clippy::indexing_slicing)]
 
@@ -13,10 +13,10 @@ use std::os::fd::AsRawFd;
 
 use crate::io::{NOTHING, Poller};
 use crate::rtp::{HEADER, Header};
+use crate::scene::{OPUS, Scene, Watch, sound};
 
 const PEER_PORT: u16 = 40_000;
-const PAYLOAD: usize = 160;
-const PACKET: usize = HEADER + PAYLOAD;
+const PACKET: usize = 256;
 const BATCH: usize = 16;
 const SLOTS: usize = 20;
 const SLOT_NS: i64 = 1_000_000;
@@ -36,7 +36,7 @@ pub fn peer(port: usize) -> SocketAddrV4 {
 pub struct Measured {
     pub sent: u64,
     pub received: u64,
-    /// Of those that were sent after the warm-up.
+    /// After the warm-up.
     pub counted: u64,
     pub counted_received: u64,
     pub p50_us: u64,
@@ -46,7 +46,7 @@ pub struct Measured {
 }
 
 /// Send 50 packets a second from each of `ports` peers to port `first_port` + 2n of this host; what came back.
-pub fn load(first_port: u16, ports: usize, seconds: f64) -> io::Result<Measured> {
+pub fn load(first_port: u16, ports: usize, seconds: f64, mut scene: Scene) -> io::Result<Measured> {
     let socket = UdpSocket::bind((Ipv4Addr::UNSPECIFIED, PEER_PORT))?;
     let _swallows_rtcp = UdpSocket::bind((Ipv4Addr::UNSPECIFIED, PEER_PORT + 1))?;
     socket.set_nonblocking(true)?;
@@ -54,7 +54,7 @@ pub fn load(first_port: u16, ports: usize, seconds: f64) -> io::Result<Measured>
     set(&socket, libc::SOL_SOCKET, libc::SO_SNDBUFFORCE, BUFFER as i32);
     set(&socket, libc::SOL_SOCKET, libc::SO_TIMESTAMPNS, 1);
     let mut sender = Sender::new(first_port, ports);
-    let mut receiver = Receiver::new();
+    let mut receiver = Receiver::new(first_port);
     let mut measured = Measured::default();
     let counted_from = WARM_UP_SLOTS;
     let counted_to = counted_from + (seconds * 1000.0) as usize;
@@ -67,11 +67,13 @@ pub fn load(first_port: u16, ports: usize, seconds: f64) -> io::Result<Measured>
         }
         measured.late_ms = measured.late_ms.max(late as f64 / 1e6);
         if slot < counted_to {
-            let sent = sender.send_slot(&socket, slot % SLOTS, slot >= counted_from);
+            let counted = slot >= counted_from;
+            let sent = sender.send_slot(&socket, slot % SLOTS, counted, &mut scene);
             measured.sent += sent;
-            measured.counted += if slot >= counted_from { sent } else { 0 };
+            measured.counted += if counted { sent } else { 0 };
         }
-        receiver.receive_all(&socket);
+        receiver.counts = scene.watch == Watch::Stamps || (counted_from..counted_to).contains(&slot);
+        receiver.receive_all(&socket, &mut scene);
     }
     measured.received = receiver.received;
     measured.counted_received = receiver.counted;
@@ -109,7 +111,7 @@ fn address(of: SocketAddrV4) -> libc::sockaddr_in {
 struct Sender {
     to: Vec<libc::sockaddr_in>,
     from: Vec<[u64; CONTROL / 8]>,
-    packets: Vec<[u8; PACKET]>,
+    packets: Vec<([u8; PACKET], usize)>,
     rounds: u32,
 }
 
@@ -118,40 +120,55 @@ impl Sender {
         let to =
             (0..ports).map(|n| address(SocketAddrV4::new(Ipv4Addr::LOCALHOST, first_port + 2 * n as u16)));
         let from = (0..ports).map(|n| source_address(*peer(n).ip()));
-        Self { to: to.collect(), from: from.collect(), packets: vec![[0xff; PACKET]; ports], rounds: 0 }
+        Self {
+            to: to.collect(),
+            from: from.collect(),
+            packets: vec![([0; PACKET], HEADER); ports],
+            rounds: 0,
+        }
     }
 
-    fn send_slot(&mut self, socket: &UdpSocket, slot: usize, counted: bool) -> u64 {
+    fn send_slot(&mut self, socket: &UdpSocket, slot: usize, counted: bool, scene: &mut Scene) -> u64 {
         self.rounds += u32::from(slot == 0);
         let due: Vec<usize> = (slot..self.packets.len()).step_by(SLOTS).collect();
-        due.chunks(BATCH).for_each(|batch| self.send_batch(socket, batch, counted));
+        for batch in due.chunks(BATCH) {
+            let now = clock_ns(libc::CLOCK_REALTIME);
+            batch.iter().for_each(|n| self.write(*n, now, counted, scene));
+            self.send_batch(socket, batch);
+        }
         due.len() as u64
     }
 
-    fn send_batch(&mut self, socket: &UdpSocket, batch: &[usize], counted: bool) {
-        let stamp = clock_ns(libc::CLOCK_REALTIME);
-        for n in batch {
-            let packet = &mut self.packets[*n];
-            let header = Header {
-                marker: false,
-                payload_type: 0,
-                sequence: self.rounds as u16,
-                timestamp: self.rounds.wrapping_mul(PAYLOAD as u32),
-                ssrc: *n as u32 + 1,
-            };
-            if let Some(head) = packet.first_chunk_mut() {
-                header.write(head);
-            }
-            packet[HEADER..HEADER + 8].copy_from_slice(&stamp.to_ne_bytes());
+    fn write(&mut self, n: usize, now: i64, counted: bool, scene: &mut Scene) {
+        let spoken = scene.spoken(n);
+        let (packet, length) = &mut self.packets[n];
+        let header = Header {
+            marker: false,
+            payload_type: spoken.payload_type,
+            sequence: self.rounds as u16,
+            timestamp: self.rounds.wrapping_mul(spoken.ticks()),
+            ssrc: n as u32 + 1,
+        };
+        if let Some(head) = packet.first_chunk_mut() {
+            header.write(head);
+        }
+        let payload = scene.says(n, self.rounds as usize, now);
+        *length = HEADER + payload.len();
+        packet[HEADER..*length].copy_from_slice(payload);
+        if scene.watch == Watch::Stamps {
+            packet[HEADER..HEADER + 8].copy_from_slice(&now.to_ne_bytes());
             packet[HEADER + 8] = u8::from(counted);
         }
+    }
+
+    fn send_batch(&mut self, socket: &UdpSocket, batch: &[usize]) {
         // SAFETY: every pointer is into vectors of self that outlive the call; lengths are theirs.
         unsafe {
             let mut parts: [libc::iovec; BATCH] = zeroed();
             let mut messages: [libc::mmsghdr; BATCH] = zeroed();
             for (place, n) in batch.iter().enumerate() {
-                parts[place] =
-                    libc::iovec { iov_base: self.packets[*n].as_mut_ptr().cast(), iov_len: PACKET };
+                let (packet, length) = &mut self.packets[*n];
+                parts[place] = libc::iovec { iov_base: packet.as_mut_ptr().cast(), iov_len: *length };
                 let header = &mut messages[place].msg_hdr;
                 header.msg_name = (&raw mut self.to[*n]).cast();
                 header.msg_namelen = size_of::<libc::sockaddr_in>() as u32;
@@ -184,32 +201,43 @@ fn source_address(ip: Ipv4Addr) -> [u64; CONTROL / 8] {
 }
 
 struct Receiver {
-    data: Box<[[u8; 256]; BATCH]>,
+    first_port: u16,
+    data: Box<[[u8; PACKET]; BATCH]>,
     control: Box<[[u64; CONTROL / 8]; BATCH]>,
+    from: Box<[libc::sockaddr_in; BATCH]>,
+    /// How far real time is ahead of the monotonic clock.
+    ahead_ns: i64,
     /// Packets by their microseconds on the way.
     delays: Vec<u64>,
+    counts: bool,
     received: u64,
     counted: u64,
 }
 
 impl Receiver {
-    fn new() -> Self {
-        let (data, control) = (Box::new([[0; 256]; BATCH]), Box::new([[0; CONTROL / 8]; BATCH]));
-        Self { data, control, delays: vec![0; MOST_US], received: 0, counted: 0 }
+    fn new(first_port: u16) -> Self {
+        let (data, control) = (Box::new([[0; PACKET]; BATCH]), Box::new([[0; CONTROL / 8]; BATCH]));
+        let from = Box::new([address(SocketAddrV4::new(Ipv4Addr::UNSPECIFIED, 0)); BATCH]);
+        let ahead_ns = clock_ns(libc::CLOCK_REALTIME) - clock_ns(libc::CLOCK_MONOTONIC);
+        let (delays, counts, received, counted) = (vec![0; MOST_US], false, 0, 0);
+        Self { first_port, data, control, from, ahead_ns, delays, counts, received, counted }
     }
 
-    fn receive_all(&mut self, socket: &UdpSocket) {
-        while self.receive_batch(socket) == BATCH {}
+    fn receive_all(&mut self, socket: &UdpSocket, scene: &mut Scene) {
+        while self.receive_batch(socket, scene) == BATCH {}
     }
 
-    fn receive_batch(&mut self, socket: &UdpSocket) -> usize {
+    fn receive_batch(&mut self, socket: &UdpSocket, scene: &mut Scene) -> usize {
         // SAFETY: every pointer is into boxes of self that outlive the call; lengths are theirs.
         unsafe {
             let mut parts: [libc::iovec; BATCH] = zeroed();
             let mut messages: [libc::mmsghdr; BATCH] = zeroed();
             for place in 0..BATCH {
-                parts[place] = libc::iovec { iov_base: self.data[place].as_mut_ptr().cast(), iov_len: 256 };
+                parts[place] =
+                    libc::iovec { iov_base: self.data[place].as_mut_ptr().cast(), iov_len: PACKET };
                 let header = &mut messages[place].msg_hdr;
+                header.msg_name = (&raw mut self.from[place]).cast();
+                header.msg_namelen = size_of::<libc::sockaddr_in>() as u32;
                 header.msg_iov = &mut parts[place];
                 header.msg_iovlen = 1;
                 header.msg_control = self.control[place].as_mut_ptr().cast();
@@ -221,26 +249,30 @@ impl Receiver {
                 libc::recvmmsg(fd, messages.as_mut_ptr(), BATCH as u32, libc::MSG_DONTWAIT as _, none);
             let count = usize::try_from(count).unwrap_or(0);
             for (place, message) in messages.iter().enumerate().take(count) {
-                self.note(place, message.msg_len as usize, arrival_ns(&message.msg_hdr));
+                self.note(place, message.msg_len as usize, arrival_ns(&message.msg_hdr), scene);
             }
             count
         }
     }
 
-    fn note(&mut self, place: usize, length: usize, arrived: i64) {
+    fn note(&mut self, place: usize, length: usize, arrived: i64, scene: &mut Scene) {
         self.received += 1;
-        if length != PACKET || self.data[place][HEADER + 8] == 0 {
+        let port = u16::from_be(self.from[place].sin_port);
+        let peer = usize::from(port.wrapping_sub(self.first_port)) / 2;
+        let payload = self.data[place].get(HEADER..length).unwrap_or_default();
+        let delay = scene.delay_ns(peer, payload, arrived, self.ahead_ns);
+        if !self.counts {
             return;
         }
-        self.counted += 1;
-        let mut stamp = [0; 8];
-        stamp.copy_from_slice(&self.data[place][HEADER..HEADER + 8]);
-        let us = (arrived - i64::from_ne_bytes(stamp)).max(0) as usize / 1000;
-        self.delays[us.min(MOST_US - 1)] += 1;
+        self.counted += u64::from(scene.watch != Watch::Stamps || delay.is_some());
+        if let Some(delay) = delay {
+            let us = delay.max(0) as usize / 1000;
+            self.delays[us.min(MOST_US - 1)] += 1;
+        }
     }
 
     fn quantile(&self, part: f64) -> u64 {
-        let wanted = (part * self.counted as f64) as u64;
+        let wanted = (part * self.delays.iter().sum::<u64>() as f64) as u64;
         let mut seen = 0;
         let reached = self.delays.iter().position(|count| {
             seen += count;
@@ -262,6 +294,25 @@ unsafe fn arrival_ns(header: &libc::msghdr) -> i64 {
         let time = libc::CMSG_DATA(message).cast::<libc::timespec>().read_unaligned();
         time.tv_sec * 1_000_000_000 + time.tv_nsec
     }
+}
+
+/// What libopus alone costs for a packet that is decoded and one that is encoded: microseconds of this thread.
+pub fn opus_us(seconds: usize) -> f64 {
+    let (Some(mut decoder), Some(mut encoder)) = (OPUS.codec.decoder(), OPUS.encoder()) else { return 0.0 };
+    let packets = [OPUS.second(true), OPUS.second(false)];
+    let frames = [true, false].map(|talks| sound(OPUS.codec.rate(), talks));
+    let (mut samples, mut payload, mut count) = (Vec::new(), Vec::new(), 0u32);
+    let start = clock_ns(libc::CLOCK_THREAD_CPUTIME_ID);
+    for second in 0..seconds {
+        for (packet, frame) in packets[second % 2].iter().zip(&frames[second % 2]) {
+            samples.clear();
+            payload.clear();
+            let _ = decoder.decode(packet, &mut samples);
+            encoder.encode(frame, &mut payload);
+            count += 1;
+        }
+    }
+    (clock_ns(libc::CLOCK_THREAD_CPUTIME_ID) - start) as f64 / 1000.0 / f64::from(count.max(1))
 }
 
 /// The floor: one `recvfrom` and one `sendto` per packet between the two ports of each call, and nothing else.

@@ -16,6 +16,7 @@ use crate::load;
 use crate::loader::Loader;
 use crate::messages::{Command, Event, write_frame};
 use crate::ports::Ports;
+use crate::scene::{OPUS, PCMU, Scene, Watch};
 use crate::sound;
 use crate::stream::{Component, Door};
 use crate::time::{Micros, SECOND, from_seconds, to_seconds};
@@ -241,12 +242,36 @@ type LoadResult = (u64, u64, u64, u64, u64, u64, u64, f64);
 
 /// Play `ports` RTP peers against 127.0.0.1:`first_port` + 2n and measure; for benchmarks. Blocks.
 ///
-/// The peers' addresses are told by `load_peer`. Gives packets sent, received, sent and received after the
-/// warm-up, one-way microseconds (median, 99 %, 99.9 %), and the load's own worst delay in ms.
+/// The peers' addresses are told by `load_peer`; with `opus` every second one speaks Opus (107), all others PCMU.
+/// `watch` says what tells how long sound is on its way: "stamps" in packets that are passed on, "turns" of peers
+/// in groups of `group` of which one talks at a time, or the "ticks" on which media plays. Gives packets sent,
+/// received, sent and received after the warm-up, one-way microseconds (median, 99 %, 99.9 %), and the load's own
+/// worst delay in ms.
 #[pyfunction]
-fn rtp_load(py: Python<'_>, first_port: u16, ports: usize, seconds: f64) -> PyResult<LoadResult> {
-    let m = py.detach(|| load::load(first_port, ports, seconds))?;
+#[pyo3(signature = (first_port, ports, seconds, watch = "stamps", group = 2, opus = false))]
+fn rtp_load(
+    py: Python<'_>,
+    first_port: u16,
+    ports: usize,
+    seconds: f64,
+    watch: &str,
+    group: usize,
+    opus: bool,
+) -> PyResult<LoadResult> {
+    let watch = match watch {
+        "stamps" => Watch::Stamps,
+        "ticks" => Watch::Ticks,
+        _ => Watch::Turns(group.max(1)),
+    };
+    let spoken = if opus { vec![PCMU, OPUS] } else { vec![PCMU] };
+    let m = py.detach(|| load::load(first_port, ports, seconds, Scene::new(watch, ports, spoken)))?;
     Ok((m.sent, m.received, m.counted, m.counted_received, m.p50_us, m.p99_us, m.p999_us, m.late_ms))
+}
+
+/// What libopus alone costs for a packet decoded and one encoded, of what peers say: microseconds of CPU.
+#[pyfunction]
+fn opus_us(py: Python<'_>, seconds: usize) -> f64 {
+    py.detach(|| load::opus_us(seconds))
 }
 
 /// The address of the n-th peer of `rtp_load`.
@@ -275,6 +300,7 @@ fn _core(m: &Bound<'_, PyModule>) -> PyResult<()> {
     m.add_function(wrap_pyfunction!(rtp_load, m)?)?;
     m.add_function(wrap_pyfunction!(load_peer, m)?)?;
     m.add_function(wrap_pyfunction!(prepare_prompt, m)?)?;
+    m.add_function(wrap_pyfunction!(opus_us, m)?)?;
     m.add_function(wrap_pyfunction!(bare_relay, m)?)?;
     m.add_class::<Core>()
 }

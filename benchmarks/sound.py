@@ -2,8 +2,8 @@
 
 Each scene has its ports on one media process on CPU 1 and its peers on CPU 0 (PCMU, 20 ms, all of them send
 all the time). CPU is user + system time of the media process while the load lasts, background work included,
-per 100 calls, conferences or listeners. Beside it, in turn, a relay of nothing but recvfrom and sendto gets as
-many packets: the floor. One-way time is from before the system call that sends the first loud packet of
+per 100 calls, conferences or listeners. Beside it, in turn, a relay of nothing but recvfrom and sendto gets
+as many packets: the floor. One-way time is from before the system call that sends the first loud packet of
 somebody who begins to talk to the kernel's time stamp of the first loud packet at somebody who hears it; from
 packets' own stamps where they are relayed; from the tick of the clock that media plays on for music.
 """

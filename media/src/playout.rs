@@ -6,6 +6,7 @@
 //! clock that runs faster or slower than ours is followed by the same two means. Without jitter, loss and drift
 //! every sample comes out once, as it was. Memory is bounded by `PACKETS` and `LONGEST_PAYLOAD`.
 
+use crate::codec::noise::Noise;
 use crate::codec::{Decoder, Rate};
 use crate::dsp::mix::LONGEST;
 use crate::dsp::pitch;
@@ -33,6 +34,8 @@ const AMPLE: i64 = (FIRST_WAIT + TICK) as i64 + MILLISECOND as i64;
 const FAR_TOO_AMPLE: i64 = 80 * MILLISECOND as i64;
 /// Sound of a packet that was begun is of no use when the next is late: so much of it may stay.
 const MOST_BEGUN: Micros = 6 * MILLISECOND;
+/// Any number will do to begin noise with.
+const NOISE: u64 = 3389;
 /// Likeness of two periods that may stand for each other.
 const ALIKE: f32 = 0.5;
 
@@ -41,8 +44,10 @@ const ALIKE: f32 = 0.5;
 pub enum Voice {
     /// Sound, with the rate of its RTP clock.
     Codec(Box<dyn Decoder>, u32),
-    /// Comfort noise (RFC 3389) or a telephone-event: the sound pauses, nothing is lost.
+    /// A telephone-event: the sound pauses, nothing is lost.
     Pause,
+    /// Comfort noise (RFC 3389): the sound pauses, and this stands for it.
+    Noise,
 }
 
 #[derive(Debug, Default)]
@@ -136,6 +141,8 @@ pub struct Playout {
     /// Samples made up since the last real one, without moving on in the stream.
     made_up: usize,
     paused: bool,
+    /// What the speaker's room sounds like meanwhile, at which rate.
+    noise: Option<(Rate, Noise)>,
     /// Payload type and samples of the packet that was decoded last.
     speaking: u8,
     last_length: usize,
@@ -166,6 +173,7 @@ impl Playout {
             end: 0,
             made_up: 0,
             paused: false,
+            noise: None,
             speaking: 0,
             last_length: 0,
             ticked_at: 0,
@@ -265,7 +273,7 @@ impl Playout {
     }
 
     fn is_pause(&self, payload_type: u8) -> bool {
-        self.voices.iter().any(|(known, voice)| *known == payload_type && matches!(voice, Voice::Pause))
+        self.voices.iter().any(|(known, voice)| *known == payload_type && !matches!(voice, Voice::Codec(..)))
     }
 
     /// How long before the tick that needs it a packet came.
@@ -290,13 +298,13 @@ impl Playout {
         }
         self.ticked_at = now;
         if !self.playing && !self.begins(now) {
-            let frame = self.rate.samples(TICK);
-            to.iter_mut().take(frame).for_each(|sample| *sample = 0);
-            return Tick { rate: self.rate, sounds: false, began: None };
+            return self.pause(to);
         }
         self.bound_delay();
         let began = self.position();
-        let sounds = self.fill();
+        if !self.fill() {
+            return self.pause(to);
+        }
         self.adjust(now);
         let frame = self.rate.samples(TICK);
         let played = self.ready.len().min(frame);
@@ -306,7 +314,21 @@ impl Playout {
             *to = sample;
         }
         self.played += TICK;
-        Tick { rate: self.rate, sounds, began: sounds.then_some(began) }
+        Tick { rate: self.rate, sounds: true, began: Some(began) }
+    }
+
+    /// 20 ms in which the speaker says nothing: the noise that it told of, or silence.
+    fn pause(&mut self, to: &mut [i16; LONGEST]) -> Tick {
+        let frame = self.rate.samples(TICK);
+        self.ready.clear();
+        let hiss = self.noise.as_mut().filter(|(rate, _)| *rate == self.rate);
+        let sounds = hiss.is_some();
+        if let Some((_, noise)) = hiss {
+            noise.make(frame, &mut self.ready);
+        }
+        let made = self.ready.drain(..).chain(std::iter::repeat(0));
+        to.iter_mut().take(frame).zip(made).for_each(|(to, sample)| *to = sample);
+        Tick { rate: self.rate, sounds, began: None }
     }
 
     /// Whether the first packet has waited long enough.
@@ -366,6 +388,13 @@ impl Playout {
         let Some(slot) = self.slots.get_mut(usize::from(self.next) % PACKETS) else { return };
         let voice = self.voices.iter_mut().find(|(known, _)| *known == slot.payload_type);
         let Some((_, Voice::Codec(decoder, clock_rate_hz))) = voice else {
+            if matches!(voice, Some((_, Voice::Noise))) {
+                let known = self.noise.take().filter(|(rate, _)| *rate == self.rate);
+                let (_, mut noise) = known.unwrap_or_else(|| (self.rate, Noise::new(self.rate, NOISE)));
+                // What cannot be understood leaves the noise as it was.
+                let _ = noise.hear(&slot.payload);
+                self.noise = Some((self.rate, noise));
+            }
             slot.taken = false;
             self.next = self.next.wrapping_add(1);
             self.paused = true;
@@ -410,6 +439,7 @@ impl Playout {
         }
         self.last_length = self.ready.len() - before;
         self.speaking = slot.payload_type;
+        self.noise = None;
         let ticks = self.last_length as u64 * u64::from(*clock_rate_hz) / u64::from(rate.hz());
         self.end = slot.timestamp.wrapping_add(ticks as u32);
     }
@@ -627,7 +657,7 @@ mod tests {
         let mut playout = Playout::new();
         let decoder = Codec::L16(Rate::Narrow).decoder().unwrap();
         playout.add_voice(96, Voice::Codec(decoder, 8000));
-        playout.add_voice(13, Voice::Pause);
+        playout.add_voice(13, Voice::Noise);
         playout
     }
 
@@ -860,13 +890,15 @@ mod tests {
     }
 
     #[test]
-    fn a_pause_of_the_speaker_is_silence_and_no_loss() {
+    fn a_pause_of_the_speaker_is_its_noise_and_no_loss() {
         let mut line = Line::new(500, TICK, tone, |n| (!(100..300).contains(&n)).then_some(0)).run(100);
         let noise = packet(FIRST_SEQUENCE.wrapping_add(100), FIRST_TIMESTAMP.wrapping_add(16_000), 13);
         line.playout.put(&noise, &[60], START + 2_000_000);
         line = line.run(202);
         let quiet = &line.heard[130 * 160..295 * 160];
-        assert!(quiet.iter().all(|sample| *sample == 0));
+        let power = quiet.iter().map(|sample| f64::from(*sample).powi(2)).sum::<f64>() / quiet.len() as f64;
+        let dbov = 10.0 * (power / 32_768f64.powi(2)).log10();
+        assert!((dbov + 60.0).abs() < 0.5, "{dbov}");
         assert!(line.playout.concealed <= TICK);
         line = line.run(100);
         assert!(line.heard[310 * 160..].iter().any(|sample| *sample > 7000));

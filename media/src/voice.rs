@@ -238,8 +238,10 @@ impl Converted {
 fn decoded(receive: &PayloadSet, payload_type: u8) -> Option<playout::Voice> {
     let (place, _) = receive.find(payload_type)?;
     let payload = receive.get(place)?;
-    if matches!(&*payload.name, "telephone-event" | "cn") {
-        return Some(playout::Voice::Pause);
+    match &*payload.name {
+        "telephone-event" => return Some(playout::Voice::Pause),
+        "cn" => return Some(playout::Voice::Noise),
+        _ => {}
     }
     let decoder = Codec::of(payload)?.decoder()?;
     Some(playout::Voice::Codec(decoder, payload.clock_rate_hz))

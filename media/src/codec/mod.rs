@@ -9,7 +9,6 @@ pub mod g711;
 pub mod g722;
 pub mod g729;
 pub mod l16;
-#[cfg_attr(not(test), expect(dead_code, reason = "nobody pauses so yet"))]
 pub mod noise;
 pub mod opus;
 #[cfg(test)]

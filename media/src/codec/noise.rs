@@ -15,6 +15,7 @@ const FULL_SCALE: f32 = 32_768.0;
 const GLIDE: Micros = 40 * MILLISECOND;
 
 /// The payload that says how loud a noise is, and nothing of its colour.
+#[cfg(test)]
 pub fn payload(level_dbov: f32) -> [u8; 1] {
     [(-level_dbov).round().clamp(0.0, -SILENT_DBOV) as u8]
 }

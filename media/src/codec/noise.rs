@@ -4,7 +4,6 @@
 //! Levels are those of `dsp::talking`: 0 dBov is a square wave at full scale.
 
 use crate::codec::{Malformed, Rate};
-use crate::dsp::talking::SILENT_DBOV;
 use crate::random::Random;
 use crate::time::{MILLISECOND, Micros};
 
@@ -17,7 +16,7 @@ const GLIDE: Micros = 40 * MILLISECOND;
 /// The payload that says how loud a noise is, and nothing of its colour.
 #[cfg(test)]
 pub fn payload(level_dbov: f32) -> [u8; 1] {
-    [(-level_dbov).round().clamp(0.0, -SILENT_DBOV) as u8]
+    [(-level_dbov).round().clamp(0.0, -crate::dsp::talking::SILENT_DBOV) as u8]
 }
 
 /// Noise as the payload that came last describes it.

@@ -4,33 +4,11 @@ import math
 
 import pytest
 from media_room import OPUS, PCMA, PCMU, Room, steps, tone
+from media_sound import a_law, amplitude, mu_law
 
 from media.messages import ClosePort, Hear, Unhear
 
 TONE = 90
-
-
-def mu_law(code: int) -> int:
-    code = ~code & 0xFF
-    magnitude = (((code & 0x0F) << 3) + 132 << (code >> 4 & 7)) - 132
-    return -magnitude if code & 0x80 else magnitude
-
-
-def a_law(code: int) -> int:
-    code ^= 0x55
-    segment, step = code >> 4 & 7, code & 0x0F
-    magnitude = (step << 4) + 8 if segment == 0 else (step << 4) + 264 << (segment - 1)
-    return magnitude if code & 0x80 else -magnitude
-
-
-def amplitude(samples: list[int], frequency_hz: float) -> float:
-    """How much of `frequency_hz` there is, as the amplitude of a sine (Goertzel)."""
-    step = 2 * math.cos(2 * math.pi * frequency_hz / 8000)
-    before, last = 0.0, 0.0
-    for sample in samples:
-        before, last = last, sample + step * last - before
-    power = last * last + before * before - step * last * before
-    return 2 * math.sqrt(power) / len(samples)
 
 
 @pytest.fixture

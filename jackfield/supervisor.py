@@ -26,7 +26,7 @@ from jackfield.logs import configure_logs
 
 log = structlog.get_logger("supervisor")
 
-GRACE_S = 4.0
+GRACE_S = 3.5
 """how long an ordered end of all may take, before what is left is killed"""
 MEDIA_GRACE_S = 1.0
 """what of it media has at least"""

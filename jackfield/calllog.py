@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import structlog
 
 from pbx import api
 
 log = structlog.get_logger("call")
+
+POOR_MOS = 3.1
+"""below it nearly all users are dissatisfied (ITU-T G.107 annex B): worth a warning"""
 
 
 class CallLog:
@@ -29,12 +34,28 @@ class CallLog:
                 _info("transferred", event, by=shown(party), to=target)
             case api.CallEnded(cause=cause):
                 _info("call ended", event, why=cause.value)
+            case api.StreamReport(mos=mos) if 0 < mos < POOR_MOS:
+                _tell_sound(event, log.warning)
             case _ if self._debug:
                 _tell_detail(event)
 
 
 def _info(what: str, event: api.CallEvent, **facts: object) -> None:
     log.info(what, call=event.call, **facts)
+
+
+def _tell_sound(event: api.StreamReport, level: Callable[..., object]) -> None:
+    level(
+        "sound of a leg",
+        call=event.call,
+        leg=event.leg,
+        codec=event.codec,
+        received=event.received_packets,
+        lost=event.lost_packets,
+        jitter_ms=round(event.jitter_ms, 1),
+        mos=round(event.mos, 2),
+        lost_there=event.remote_lost_packets,
+    )
 
 
 def _tell_detail(event: api.CallEvent) -> None:
@@ -49,6 +70,8 @@ def _tell_detail(event: api.CallEvent) -> None:
             log.debug("key pressed", call=event.call, leg=leg, duration_ms=duration_ms)
         case api.LegEnded(leg=leg, cause=cause, status=status):
             log.debug("leg ended", call=event.call, leg=leg, why=cause.value, status=status)
+        case api.StreamReport():
+            _tell_sound(event, log.debug)
 
 
 def shown(party: api.Party) -> str:

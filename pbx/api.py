@@ -149,6 +149,29 @@ class CallEnded(msgspec.Struct, frozen=True, gc=False):
     cause: EndCause
 
 
+class StreamReport(msgspec.Struct, frozen=True, gc=False):
+    """How a stream of an answered leg was: told once, after its LegEnded and perhaps after CallEnded.
+
+    `received_*` and `lost_packets`: what came from the peer; `remote_*`: how it received us, by its RTCP.
+    """
+
+    call: CallId
+    now: float
+    leg: LegId
+    codec: str
+    received_packets: int
+    sent_packets: int
+    lost_packets: int
+    jitter_ms: float
+    mos: float
+    """estimate (ITU-T G.107), 1.0 to 4.5; 0 when nothing came"""
+    round_trip_ms: float
+    remote_lost_packets: int
+    remote_jitter_ms: float
+    refused_packets: int
+    """foreign, malformed, or of a codec that nobody accepts"""
+
+
 CallEvent = (
     CallStarted
     | LegDialed
@@ -161,6 +184,7 @@ CallEvent = (
     | DigitPressed
     | Transferred
     | CallEnded
+    | StreamReport
 )
 
 

@@ -160,6 +160,9 @@ class Board(Protocol):
 
     def port_over(self, port: int) -> None: ...
 
+    def awaits_report(self, port: int, call: CallId, leg: LegId) -> None:
+        """This port of an answered leg is about to be closed: media will say how its stream was."""
+
     def take_place(self, call: Call, key: Hashable, most: int) -> bool:
         """One more place for a call that is up; False when `most` are taken. At its end it is free again."""
 

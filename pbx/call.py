@@ -442,6 +442,8 @@ class Call:
             self.bridge = None
         if leg.answered:
             board.give_place(self, place_of(leg.party))
+            for port in filter(None, leg.sound.ports):
+                board.awaits_report(port, self.id, leg.id)
         leg.state = LegState.OVER
         del self.legs[leg.id]
         if self.edges:

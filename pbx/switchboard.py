@@ -105,6 +105,8 @@ class Switchboard:
         self._calls: dict[CallId, Call] = {}
         self._by_leg: dict[LegId, Call] = {}
         self._by_port: dict[int, CallId] = {}
+        self._reports: dict[int, tuple[CallId, LegId]] = {}
+        """ports that were closed: media has yet to say how their streams were"""
         self._asked: dict[sip.RequestId, CallId] = {}
         self._places: dict[CallId, tuple[Hashable, ...]] = {}
         self._changed: dict[CallId, Call] = {}
@@ -127,6 +129,7 @@ class Switchboard:
             CallDue: self._call_due,
             media.Digit: self._digit,
             media.Silent: self._silent,
+            media.Report: self._report,
             media.PortFailed: self._port_failed,
             media.Played: self._played,
             AppAnswer: self._app_command,
@@ -235,6 +238,9 @@ class Switchboard:
 
     def port_over(self, port: int) -> None:
         self._by_port.pop(port, None)
+
+    def awaits_report(self, port: int, call: CallId, leg: LegId) -> None:
+        self._reports[port] = (call, leg)
 
     def changed(self, call: Call) -> None:
         """What a restart would need to know of this call is different now."""
@@ -443,6 +449,18 @@ class Switchboard:
             call.fell_silent(self, event, now)
             self._settle(call, now)
 
+    def _report(self, event: media.Report, now: float) -> None:
+        found = self._reports.pop(event.port, None) if event.closed else None
+        if found is not None:
+            self.tell(
+                api.StreamReport(
+                    *(found[0], now, found[1], event.codec),
+                    *(event.received_packets, event.sent_packets, event.lost_packets),
+                    *(event.jitter_ms, event.mos, event.round_trip_ms),
+                    *(event.remote_lost_packets, event.remote_jitter_ms, event.refused_packets),
+                )
+            )
+
     def _digit(self, event: media.Digit, now: float) -> None:
         call = self._calls.get(self._by_port.get(event.port, CallId(0)))
         if call is not None:
@@ -457,6 +475,7 @@ class Switchboard:
         call = self._calls.get(self._by_port.pop(event.port, CallId(0)))
         if call is not None:
             call.hang_up_all(self, EndCause.FAILED, now, (PORT_FAILED,))
+            self._reports.pop(event.port, None)
             self._settle(call, now)
 
     def _app_command(self, event: AppCommand, now: float) -> None:
@@ -467,6 +486,7 @@ class Switchboard:
 
     def _media_restarted(self, event: MediaRestarted, now: float) -> None:
         """The sound of calls that are up goes on: same ports, same peers, same edges."""
+        self._reports.clear()
         for call in self._calls.values():
             for leg in call.legs.values():
                 leg.sound.open_again(self)
@@ -535,6 +555,7 @@ class Switchboard:
             "legs": len(self._by_leg),
             "ports": len(self._by_port),
             "port numbers": self.numbers.in_use,
+            "reports": len(self._reports),
             "requests": len(self._asked) + self._requests.pending,
             "limits": len(self.limits),
             "deadlines": len(self._deadlines),

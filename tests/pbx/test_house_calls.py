@@ -10,6 +10,7 @@ from jackfield.phone import OPUS, PCMA, PCMU, Answers, Codec, NotAsTold, Rejects
 from pbx import api
 from pbx.api import EndCause
 from tests.house import House, make_snapshot
+from tests.memory_network import CALM, Weather
 
 DTMF = (("Content-Type", "application/dtmf-relay"),)
 
@@ -29,6 +30,39 @@ async def test_two_phones_talk_and_hang_up() -> None:
         await anna.hangs_up()
         await boris.ends()
         assert causes(house) == [EndCause.CALLER_HUNG_UP]
+
+
+async def test_after_a_call_it_is_told_how_each_stream_was() -> None:
+    async with House() as house:
+        anna, boris = await house.phone("101", voice=tone(440)), await house.phone("102", voice=tone(1000))
+        await anna.dials("102")
+        await boris.answers()
+        await anna.talks()
+        await house.rest(4.0)
+        house.network.weather = Weather(loss=0.1)
+        await house.rest(4.0)
+        house.network.weather = CALM
+        await anna.hangs_up()
+        await boris.ends()
+        reports = [event for event in house.events if isinstance(event, api.StreamReport)]
+        ended = [event for event in house.events if isinstance(event, api.LegEnded)]
+        assert sorted(report.leg for report in reports) == sorted(event.leg for event in ended)
+        for report in reports:
+            assert report.codec == "pcmu"
+            assert 350 <= report.received_packets + report.lost_packets <= 420
+            assert 8 <= report.lost_packets <= 40
+            assert 1.0 < report.mos < 4.2
+
+
+async def test_no_stream_is_told_of_a_call_that_nobody_answered() -> None:
+    async with House() as house:
+        anna = await house.phone("101")
+        await house.phone("102")
+        await anna.dials("102")
+        await house.rest(1.0)
+        await anna.hangs_up()
+        await house.rest(1.0)
+        assert [event for event in house.events if isinstance(event, api.StreamReport)] == []
 
 
 async def test_the_callee_hangs_up() -> None:

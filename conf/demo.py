@@ -16,6 +16,7 @@ import msgspec
 
 from conf.changes import AddExtension, AddService, AddTenant, Change, Password
 from conf.digests import make_secret
+from conf.faults import SettingsError
 from conf.settings import Settings
 from conf.snapshot import Snapshot
 from conf.store import ConfigStore
@@ -86,13 +87,23 @@ def _phones(file: Path, snapshot: Snapshot) -> tuple[DemoPhone, ...]:
     tenant = snapshot.tenant_by_domain.get(REALM)
     if tenant is None or not file.exists():
         return ()
-    passwords: dict[str, str] = tomllib.loads(file.read_text(encoding="utf-8")).get("passwords", {})
     return tuple(
         DemoPhone(number, extension.name, password, REALM)
-        for number, password in passwords.items()
+        for number, password in read_passwords(file).items()
         if (extension := snapshot.extensions.get((tenant, number))) is not None
         and extension.secret == make_secret(number, REALM, password)  # else it was changed since
     )
+
+
+def read_passwords(file: Path) -> dict[str, str]:
+    """The passwords by number. Raises SettingsError for a file that somebody has damaged."""
+    try:
+        found = tomllib.loads(file.read_text(encoding="utf-8")).get("passwords", {})
+    except (OSError, ValueError) as error:
+        raise SettingsError(
+            str(file), f"cannot be read ({error})", "Delete it, and set passwords of your own."
+        ) from None
+    return {number: str(password) for number, password in found.items()}
 
 
 def _write(file: Path, passwords: dict[str, str]) -> None:

@@ -11,7 +11,6 @@ import asyncio
 import ipaddress
 import socket
 import sys
-import tomllib
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -71,7 +70,7 @@ def _arguments() -> argparse.ArgumentParser:
 
 def _demonstration(config: Path | None) -> tuple[str, list[Account]]:
     """Domain and phones of the demonstration."""
-    from conf.demo import REALM
+    from conf.demo import REALM, read_passwords
     from conf.load import load
 
     file = load(config).settings.demo_passwords_file
@@ -79,8 +78,7 @@ def _demonstration(config: Path | None) -> tuple[str, list[Account]]:
         raise OSError(
             f"{file} is not there; name two phones, --phone number:password --phone number:password"
         )
-    passwords = tomllib.loads(file.read_text(encoding="utf-8")).get("passwords", {})
-    return REALM, [Account(*pair) for pair in passwords.items()]
+    return REALM, [Account(*pair) for pair in read_passwords(file).items()]
 
 
 def _listening(config: Path | None, transport: str) -> tuple[str, int]:

@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import stat
 
+import pytest
+
 from conf.changes import ChangeExtension, Password, RemoveTenant
 from conf.demo import LETTERS, PASSWORD_LENGTH, ensure_demo
 from conf.digests import make_secret
+from conf.faults import SettingsError
 from conf.settings import Database, Settings
 from conf.store import ConfigStore
 
@@ -71,3 +74,11 @@ async def test_an_operator_can_do_without(sqlite_settings: Settings) -> None:
     assert await ensure_demo(store, settings) == ()
     assert (await store.load_snapshot()).version == 0
     await store.close()
+
+
+@pytest.mark.parametrize("text", ["passwords = [", "\udcff"])
+async def test_a_damaged_file_of_passwords_is_told(text: str, store: ConfigStore, settings: Settings) -> None:
+    await ensure_demo(store, settings)
+    settings.demo_passwords_file.write_text(text, errors="surrogateescape")
+    with pytest.raises(SettingsError, match=r"demo-passwords\.toml: cannot be read"):
+        await ensure_demo(store, settings)

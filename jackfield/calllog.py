@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
 
 import structlog
@@ -10,6 +11,8 @@ from pbx import api
 
 log = structlog.get_logger("call")
 
+LONG_NUMBER = re.compile(r"(?<![\w.])(\+?\d{4})\d{3,}(?![\w.])")
+"""what is no extension of ours; addresses and ports are left alone"""
 POOR_MOS = 3.1
 """below it nearly all users are dissatisfied (ITU-T G.107 annex B): worth a warning"""
 
@@ -23,7 +26,7 @@ class CallLog:
     def on_event(self, event: api.CallEvent) -> None:
         match event:
             case api.CallStarted(caller=caller, dialled=dialled, sip_call_id=call_id):
-                _info("call started", event, caller=shown(caller), dialled=dialled, call_id=call_id)
+                _info("call started", event, caller=shown(caller), dialled=short(dialled), call_id=call_id)
             case api.Connected(first=first, second=second):
                 _info("connected", event, legs=[first, second])
             case api.Held(by=by):
@@ -31,7 +34,7 @@ class CallLog:
             case api.Resumed(by=by):
                 _info("taken off hold", event, by=by)
             case api.Transferred(party=party, target=target):
-                _info("transferred", event, by=shown(party), to=target)
+                _info("transferred", event, by=shown(party), to=short(target))
             case api.CallEnded(cause=cause):
                 _info("call ended", event, why=cause.value)
             case api.StreamReport(mos=mos) if 0 < mos < POOR_MOS:
@@ -61,7 +64,7 @@ def _tell_sound(event: api.StreamReport, level: Callable[..., object]) -> None:
 def _tell_detail(event: api.CallEvent) -> None:
     match event:
         case api.LegDialed(leg=leg, party=party, target=target):
-            log.debug("ringing", call=event.call, leg=leg, party=shown(party), target=target)
+            log.debug("ringing", call=event.call, leg=leg, party=shown(party), target=short(target))
         case api.LegRang(leg=leg):
             log.debug("phone rings", call=event.call, leg=leg)
         case api.LegAnswered(leg=leg):
@@ -76,4 +79,9 @@ def _tell_detail(event: api.CallEvent) -> None:
 
 def shown(party: api.Party) -> str:
     """A party as the log shows it: trunks by name, outside numbers shortened."""
-    return f"{party.trunk}/{party.number[:4]}…" if party.trunk else party.number
+    return f"{party.trunk}/{short(party.number)}" if party.trunk else short(party.number)
+
+
+def short(text: str) -> str:
+    """A number, or a URI with one, as the log may show it: of a long number the beginning only."""
+    return LONG_NUMBER.sub(r"\1…", text)

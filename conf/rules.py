@@ -8,7 +8,7 @@ from conf.faults import SettingsError
 from conf.snapshot import Srtp
 from conf.values import parse_network
 
-APPS = ("echo", "tone", "time")
+APPS = ("echo", "tone")
 """Applications that a service number can stand for."""
 
 NAME = re.compile(r"[a-z0-9][a-z0-9_-]{0,63}")

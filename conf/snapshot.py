@@ -67,7 +67,7 @@ class Service(msgspec.Struct, frozen=True, gc=False):
     tenant: TenantId
     number: str
     app: str
-    """"echo", "tone" or "time" """
+    """"echo" or "tone" """
     name: str = ""
 
 

@@ -151,7 +151,7 @@ def test_a_service_and_a_trunk_come_and_go(jackfield: Jackfield) -> None:
         ("extension add 201 --tenant nobody", 2, "tenant nobody: there is none"),
         ("extension add 201 --password short", 2, "8 to 128"),
         ("extension list --tenant nobody", 2, "`jackfield tenant list` shows"),
-        ("service add *44 juggle", 2, "Choose one of: echo, tone, time"),
+        ("service add *44 juggle", 2, "Choose one of: echo, tone"),
         ("trunk add x example.com", 2, "is not an IP address"),
         ("extension change 101 --srtp maybe", 2, "Choose one of: off, best-effort, required"),
         ("tenant remove demo", 2, "--with-content"),

@@ -1,4 +1,4 @@
-"""What the engine and the media process say to each other, version 2.
+"""What the engine and the media process say to each other, version 3.
 
 Frames on a Unix stream socket: a u32 length (big endian), then one msgpack array of messages. Each
 message is an array whose first element is its tag below. Commands are never answered one by one: a port
@@ -12,7 +12,7 @@ from typing import NewType
 
 import msgspec
 
-VERSION = 2
+VERSION = 3
 
 PortId = NewType("PortId", int)
 """u32: one place that can hear and be heard: an RTP stream pair, later a player or a recorder."""
@@ -360,6 +360,8 @@ class Report(msgspec.Struct, frozen=True, array_like=True, tag=106):
     """how long sound waits in the jitter buffer, where the stream is decoded"""
     concealed_ms: float = 0.0
     """sound that was made up for what was lost or late, there"""
+    srtp: str = ""
+    """the suite that protects the stream"""
 
 
 class Memos(msgspec.Struct, frozen=True, array_like=True, tag=107):
@@ -420,6 +422,17 @@ class Talking(msgspec.Struct, frozen=True, array_like=True, tag=113):
     clock_s: float
 
 
+class SecurityNews(msgspec.Struct, frozen=True, array_like=True, tag=111):
+    """Something came about, or failed, on the way to a secured stream."""
+
+    port: int
+    what: str
+    """"ice-connected", "ice-failed", "dtls-connected", "dtls-failed", or "srtp-refused": what the peer sends
+    is not closed with the key that it said; told once for each key"""
+    detail: str
+    clock_s: float
+
+
 Command = (
     Hello
     | OpenPort
@@ -456,4 +469,5 @@ Event = (
     | Captured
     | ForkNews
     | Talking
+    | SecurityNews
 )

@@ -69,6 +69,8 @@ pub struct Control {
     memos: HashMap<CallId, Vec<u8>>,
     engine: Engine,
     orphan: Micros,
+    /// Of the certificate that streams are secured with.
+    fingerprint: String,
 }
 
 type Refusal = &'static str;
@@ -86,6 +88,7 @@ impl Control {
             memos: HashMap::new(),
             engine: Engine::Gone { close_at: None },
             orphan: 0,
+            fingerprint: String::new(),
         }
     }
 
@@ -227,10 +230,10 @@ impl Control {
 
     fn hello(&mut self, version: u64, orphan_s: f64, steps: &mut Vec<Step>) {
         steps.push(Step::Tell(Event::Welcome {
-            first_rtp_port: self.first_rtp_port,
-            last_rtp_port: self.last_rtp_port,
+            rtp_ports: (self.first_rtp_port, self.last_rtp_port),
             workers: self.load.len(),
             open_ports: self.ports.len(),
+            fingerprint: self.fingerprint.clone(),
         }));
         if version == VERSION {
             self.engine = Engine::Known;

@@ -43,6 +43,7 @@ mod scene;
 mod seal;
 mod sockets;
 mod sound;
+mod srtp;
 mod stream;
 mod time;
 mod voice;

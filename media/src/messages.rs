@@ -9,10 +9,11 @@ use crate::codec::Rate;
 use crate::payload::Payload;
 use crate::player::{End, Segment};
 use crate::seal::KEY;
+use crate::srtp::{Keys, Master, Suite};
 use crate::time::{MILLISECOND, Micros};
 use crate::wire::{Malformed, Read, Reader, Writer};
 
-pub const VERSION: u64 = 2;
+pub const VERSION: u64 = 3;
 
 /// Payload types that there can be.
 const MOST_PAYLOADS: usize = 128;
@@ -32,6 +33,32 @@ pub struct Negotiated {
     pub send: Vec<Payload>,
     pub udptl: bool,
     pub ptime_ms: u32,
+    pub security: Option<Security>,
+    pub ice: Option<Ice>,
+}
+
+/// How the packets of a stream are protected.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Security {
+    /// The keys came with the SDP (RFC 4568).
+    Sdes(Keys),
+    /// They are agreed upon in the stream itself (RFC 5764).
+    Dtls { is_client: bool, fingerprint: Box<str> },
+}
+
+/// What both sides prove themselves with in checks of connectivity (RFC 8445 section 7).
+#[derive(Clone, PartialEq, Eq)]
+pub struct Ice {
+    pub local_ufrag: Box<str>,
+    pub local_pwd: Box<str>,
+    pub remote_ufrag: Box<str>,
+    pub remote_pwd: Box<str>,
+}
+
+impl std::fmt::Debug for Ice {
+    fn fmt(&self, to: &mut std::fmt::Formatter) -> std::fmt::Result {
+        write!(to, "Ice({}:{})", self.local_ufrag, self.remote_ufrag)
+    }
 }
 
 /// What is to be played, files not yet read.
@@ -123,7 +150,7 @@ pub enum Command {
 
 #[derive(Debug, Clone, PartialEq)]
 pub enum Event {
-    Welcome { first_rtp_port: u16, last_rtp_port: u16, workers: usize, open_ports: usize },
+    Welcome { rtp_ports: (u16, u16), workers: usize, open_ports: usize, fingerprint: String },
     PortFailed { port: PortId, why: String },
     Started { port: PortId, remote: SocketAddr, clock_s: f64 },
     Digit { port: PortId, digit: &'static str, ended: bool, duration_ms: u32, clock_s: f64, in_band: bool },
@@ -135,6 +162,7 @@ pub enum Event {
     Captured(Box<Captured>),
     ForkNews { port: PortId, connected: bool, why: String },
     Talking { port: PortId, begins: bool, level_dbov: f64, clock_s: f64 },
+    SecurityNews { port: PortId, what: &'static str, detail: String, clock_s: f64 },
 }
 
 #[derive(Debug, Clone, PartialEq, Default)]
@@ -157,6 +185,8 @@ pub struct Report {
     /// Where the stream is decoded: how long its sound waits, and how much was made up.
     pub delay_ms: f64,
     pub concealed_ms: f64,
+    /// The suite in use, if any.
+    pub srtp: &'static str,
 }
 
 /// A command that could not be understood: the tag as far as it was readable, and what is wrong.
@@ -291,8 +321,43 @@ impl Negotiated {
             send,
             udptl: fields > 9 && protocol_is_udptl(reader.text()?)?,
             ptime_ms,
+            security: if fields > 10 { security(reader)? } else { None },
+            ice: if fields > 11 { ice(reader)? } else { None },
         })
     }
+}
+
+fn security(reader: &mut Reader) -> Read<Option<Security>> {
+    if reader.nil() {
+        return Ok(None);
+    }
+    reader.array()?;
+    match reader.uint()? {
+        1 => {
+            let suite = Suite::of(reader.text()?).ok_or(Malformed)?;
+            let local = Master::new(suite, reader.bytes()?).ok_or(Malformed)?;
+            let remote = Master::new(suite, reader.bytes()?).ok_or(Malformed)?;
+            Ok(Some(Security::Sdes(Keys { suite, local, remote })))
+        }
+        2 => {
+            let is_client = match reader.text()? {
+                "client" => true,
+                "server" => false,
+                _ => return Err(Malformed),
+            };
+            Ok(Some(Security::Dtls { is_client, fingerprint: reader.text()?.into() }))
+        }
+        _ => Err(Malformed),
+    }
+}
+
+fn ice(reader: &mut Reader) -> Read<Option<Ice>> {
+    if reader.nil() {
+        return Ok(None);
+    }
+    reader.array()?;
+    let mut text = || Ok(reader.text()?.into());
+    Ok(Some(Ice { local_ufrag: text()?, local_pwd: text()?, remote_ufrag: text()?, remote_pwd: text()? }))
 }
 
 /// Clips of one list, sines of one tone, and files' names: more, or longer, is a mistake.
@@ -434,13 +499,14 @@ impl Event {
 
     pub fn write(&self, to: &mut Writer) {
         match self {
-            Self::Welcome { first_rtp_port, last_rtp_port, workers, open_ports } => {
-                head(to, 101, 5);
+            Self::Welcome { rtp_ports: (first, last), workers, open_ports, fingerprint } => {
+                head(to, 101, 6);
                 to.uint(VERSION);
-                to.uint(u64::from(*first_rtp_port));
-                to.uint(u64::from(*last_rtp_port));
+                to.uint(u64::from(*first));
+                to.uint(u64::from(*last));
                 to.uint(*workers as u64);
                 to.uint(*open_ports as u64);
+                to.text(fingerprint);
             }
             Self::PortFailed { port, why } => {
                 head(to, 102, 2);
@@ -498,6 +564,13 @@ impl Event {
                 to.float(captured.missing_s);
                 to.text(&captured.fault);
             }
+            Self::SecurityNews { port, what, detail, clock_s } => {
+                head(to, 111, 4);
+                to.uint(u64::from(*port));
+                to.text(what);
+                to.text(detail);
+                to.float(*clock_s);
+            }
             Self::Played { port, play, end, position, fault, clock_s } => {
                 head(to, 109, 6);
                 to.uint(u64::from(*port));
@@ -541,7 +614,7 @@ fn write_memos(to: &mut Writer, memos: &[(CallId, Vec<u8>)], ports: &[(PortId, C
 
 impl Report {
     fn write(&self, to: &mut Writer) {
-        head(to, 106, 17);
+        head(to, 106, 18);
         to.uint(u64::from(self.port));
         to.boolean(self.closed);
         to.uint(self.received_packets);
@@ -559,6 +632,7 @@ impl Report {
         to.float(self.clock_s);
         to.float(self.delay_ms);
         to.float(self.concealed_ms);
+        to.text(self.srtp);
     }
 }
 

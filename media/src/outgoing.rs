@@ -75,7 +75,8 @@ impl Outgoing {
             oldest: 0,
             highest: 0,
             source_timestamp: 0,
-            sequence: random() as u16,
+            // In the lower half: a peer that misses the first packets would else miss that it wrapped (RFC 3711 3.3.1).
+            sequence: random() as u16 >> 1,
             timestamp: random() as u32,
             timestamp_at: 0,
             clock_rate_hz: 0,

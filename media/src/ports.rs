@@ -745,6 +745,8 @@ mod tests {
                 send: vec![pcmu.clone()],
                 udptl: false,
                 ptime_ms: 20,
+                security: None,
+                ice: None,
             };
             ports.command(&Command::Negotiated(Box::new(terms)), 0);
         }

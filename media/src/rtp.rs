@@ -22,18 +22,33 @@ pub struct Packet {
     payload_end: usize,
 }
 
+/// How long the header is, with contributors and extension; None when this is not RTP.
+pub fn header_length(data: &[u8]) -> Option<usize> {
+    let first = *data.first_chunk::<HEADER>()?.first()?;
+    if first >> 6 != VERSION {
+        return None;
+    }
+    let mut length = HEADER + 4 * usize::from(first & 0x0f);
+    if first & EXTENSION != 0 {
+        let &[_, _, w0, w1] = data.get(length..)?.first_chunk::<4>()?;
+        length += 4 + 4 * usize::from(u16::from_be_bytes([w0, w1]));
+    }
+    Some(length)
+}
+
+pub fn sequence(data: &[u8]) -> Option<u16> {
+    data.get(2..)?.first_chunk().copied().map(u16::from_be_bytes)
+}
+
+pub fn ssrc(data: &[u8]) -> Option<u32> {
+    data.get(8..)?.first_chunk().copied().map(u32::from_be_bytes)
+}
+
 impl Packet {
     /// Read a datagram; None when it is not RTP.
     pub fn parse(data: &[u8]) -> Option<Self> {
         let [first, second, s0, s1, t0, t1, t2, t3, r0, r1, r2, r3] = *data.first_chunk::<HEADER>()?;
-        if first >> 6 != VERSION {
-            return None;
-        }
-        let mut payload_start = HEADER + 4 * usize::from(first & 0x0f);
-        if first & EXTENSION != 0 {
-            let &[_, _, w0, w1] = data.get(payload_start..)?.first_chunk::<4>()?;
-            payload_start += 4 + 4 * usize::from(u16::from_be_bytes([w0, w1]));
-        }
+        let payload_start = header_length(data)?;
         let mut payload_end = data.len();
         if first & PADDING != 0 {
             let padding = usize::from(*data.last()?);

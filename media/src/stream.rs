@@ -10,7 +10,7 @@ use crate::dtmf::{Digit, DigitWatch, EventPayload};
 use crate::incoming::Incoming;
 use crate::keyer::Keyer;
 use crate::latch::{Latch, Mark, Verdict};
-use crate::messages::{Event, Negotiated, PortId, Report};
+use crate::messages::{Event, Negotiated, PortId, Report, Security};
 use crate::mos;
 use crate::outgoing::{Outgoing, SourceKey};
 use crate::payload::{Kind, Meaning, NOT_ACCEPTED, Payload, PayloadSet};
@@ -18,11 +18,16 @@ use crate::random::Random;
 use crate::reporting::Reporting;
 use crate::rtcp;
 use crate::rtp::{self, HEADER, Packet};
+use crate::srtp::{self, Srtp};
 use crate::time::{Clock, Micros, ticks, to_seconds};
 
 const UDPTL_CLOCK_HZ: u32 = 1;
 /// 20 ms of L16 at 48 kHz fit in.
 const LONGEST_PAYLOAD: usize = 2048;
+/// Of packets that are to be closed with a key.
+const LONGEST_CLOSED: usize = HEADER + LONGEST_PAYLOAD + srtp::GROWTH;
+/// A peer that sends so many packets in a row with another key than it said does not do so by chance.
+const MISFITS_TOLD: u32 = 50;
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Component {
@@ -49,6 +54,8 @@ pub struct Settled {
     /// Of the packets that the peer would like to get.
     pub ptime_ms: u32,
     pub latch: Latch,
+    /// Nothing passes either way but what is protected by SRTP.
+    pub secured: bool,
 }
 
 impl Settled {
@@ -73,6 +80,8 @@ pub struct Stream<D> {
     /// The peer's telephone-events are for us alone.
     pub guarded: bool,
     refused: u64,
+    /// Kept while the stream is not secured: its key may come again, and its packets are not to repeat.
+    srtp: Option<Box<Srtp>>,
     /// Place of the payload heard last in `settled.receive`, and the codec of the negotiation before.
     payload: Option<usize>,
     codec_before: Box<str>,
@@ -122,6 +131,7 @@ impl<D: Door> Stream<D> {
             keyer: Keyer::default(),
             guarded: false,
             refused: 0,
+            srtp: None,
             payload: None,
             codec_before: "".into(),
             last_sent: None,
@@ -142,6 +152,7 @@ impl<D: Door> Stream<D> {
         self.codec_before = self.codec().into();
         self.payload = None;
         let before = self.settled.take();
+        let signalled_before = before.as_ref().map(|settled| settled.latch.signalled());
         let known = before
             .filter(|settled| settled.udptl == terms.udptl && settled.latch.signalled() == terms.remote_rtp);
         let awaited = terms.peer_sends && !terms.udptl;
@@ -157,8 +168,21 @@ impl<D: Door> Stream<D> {
             None => Latch::rtp(terms.remote_rtp),
         };
         self.reporting.settle(terms, now, random);
+        self.secure(terms, signalled_before);
         let Negotiated { peer_sends, peer_receives, udptl, ptime_ms, .. } = *terms;
-        self.settled = Some(Settled { peer_sends, peer_receives, receive, send, udptl, ptime_ms, latch });
+        let secured = terms.security.is_some() && !udptl;
+        self.settled =
+            Some(Settled { peer_sends, peer_receives, receive, send, udptl, ptime_ms, latch, secured });
+    }
+
+    fn secure(&mut self, terms: &Negotiated, signalled_before: Option<SocketAddr>) {
+        let Some(Security::Sdes(keys)) = &terms.security else { return };
+        match &mut self.srtp {
+            Some(srtp) => {
+                srtp.rekey(keys, signalled_before != Some(terms.remote_rtp));
+            }
+            None => self.srtp = Srtp::new(keys).map(Box::new),
+        }
     }
 
     // ------------------------------------------------------------ from the peer
@@ -167,7 +191,7 @@ impl<D: Door> Stream<D> {
     pub fn take(
         &mut self,
         from: SocketAddr,
-        data: &[u8],
+        data: &mut [u8],
         clock: Clock,
         events: &mut Vec<Event>,
     ) -> Option<Taken> {
@@ -186,7 +210,31 @@ impl<D: Door> Stream<D> {
         })
     }
 
-    fn take_rtp(&mut self, from: SocketAddr, data: &[u8], now: Micros, events: &mut Vec<Event>) -> Taking {
+    /// What a packet says once it is opened, in the same place.
+    fn open<'a>(&mut self, data: &'a mut [u8], now: Micros, events: &mut Vec<Event>) -> Opened<'a> {
+        if self.settled.as_ref().is_none_or(|settled| !settled.secured) {
+            return Ok(data);
+        }
+        let srtp = self.srtp.as_mut().ok_or(Refused)?;
+        let Some(length) = srtp.open_rtp(data) else {
+            if srtp.misfits() == MISFITS_TOLD {
+                let (what, detail) =
+                    ("srtp-refused", format!("not the key that was said for {}", srtp.suite().name()));
+                events.push(Event::SecurityNews { port: self.port, what, detail, clock_s: to_seconds(now) });
+            }
+            return Err(Refused);
+        };
+        data.get(..length).ok_or(Refused)
+    }
+
+    fn take_rtp(
+        &mut self,
+        from: SocketAddr,
+        data: &mut [u8],
+        now: Micros,
+        events: &mut Vec<Event>,
+    ) -> Taking {
+        let data = self.open(data, now, events)?;
         let settled = self.settled.as_mut().ok_or(Refused)?;
         let packet = Packet::parse(data).ok_or(Refused)?;
         let (place, meaning) = settled.receive.find(packet.payload_type).ok_or(Refused)?;
@@ -235,8 +283,14 @@ impl<D: Door> Stream<D> {
     }
 
     /// Take a datagram of RTCP, multiplexed or not.
-    pub fn take_rtcp(&mut self, component: Component, from: SocketAddr, data: &[u8], clock: Clock) {
+    pub fn take_rtcp(&mut self, component: Component, from: SocketAddr, data: &mut [u8], clock: Clock) {
         let settled = self.settled.as_ref().filter(|settled| !settled.udptl);
+        let length = match (settled, &mut self.srtp) {
+            (Some(Settled { secured: true, .. }), Some(srtp)) => srtp.open_rtcp(data),
+            (Some(Settled { secured: true, .. }), None) => None,
+            _ => Some(data.len()),
+        };
+        let data = length.and_then(|length| data.get(..length)).unwrap_or_default();
         let report = settled.zip(rtcp::read(data, self.outgoing.ssrc()));
         let accepted = report.is_some_and(|(settled, heard)| {
             let peer = settled.latch.target();
@@ -320,9 +374,24 @@ impl<D: Door> Stream<D> {
 
     fn send(&mut self, to: SocketAddr, packet: &Packet, data: &mut [u8], header: &rtp::Header) {
         if let Some(sent) = packet.rewrite(data, header) {
-            self.door.send(Component::Rtp, to, sent);
-            self.outgoing.count(sent.len());
+            self.put(to, sent);
         }
+    }
+
+    /// Let a packet out, closed where the stream is secured.
+    fn put(&mut self, to: SocketAddr, packet: &[u8]) {
+        if self.settled.as_ref().is_some_and(|settled| settled.secured) {
+            let mut room = [0; LONGEST_CLOSED];
+            let Some(srtp) = &mut self.srtp else { return };
+            // It may have to go to others too: their packets are closed with other keys.
+            let Some(copy) = room.get_mut(..packet.len()) else { return };
+            copy.copy_from_slice(packet);
+            let Some(length) = srtp.close_rtp(&mut room, packet.len()) else { return };
+            self.door.send(Component::Rtp, to, room.get(..length).unwrap_or_default());
+        } else {
+            self.door.send(Component::Rtp, to, packet);
+        }
+        self.outgoing.count(packet.len());
     }
 
     /// Send a packet of ours.
@@ -335,9 +404,7 @@ impl<D: Door> Stream<D> {
         let Some(body) = rest.get_mut(..payload.len()) else { return };
         header.write(head);
         body.copy_from_slice(payload);
-        let sent = data.get(..HEADER + payload.len()).unwrap_or_default();
-        self.door.send(Component::Rtp, to, sent);
-        self.outgoing.count(sent.len());
+        self.put(to, data.get(..HEADER + payload.len()).unwrap_or_default());
     }
 
     /// Send these digits to the peer as telephone-events; false where it does not understand them.
@@ -369,8 +436,7 @@ impl<D: Door> Stream<D> {
             if let Some((head, rest)) = data.split_first_chunk_mut::<HEADER>() {
                 header.write(head);
                 rest.copy_from_slice(&keyed.payload);
-                self.door.send(Component::Rtp, to, &data);
-                self.outgoing.count(data.len());
+                self.put(to, &data);
             }
         }
     }
@@ -439,9 +505,16 @@ impl<D: Door> Stream<D> {
         if !can_be_reached(to) {
             return;
         }
-        let mut packet = [0; rtcp::LONGEST];
-        let length = self.reporting.write(&mut packet, &self.outgoing, &mut self.incoming, goodbye, clock);
-        if let Some(packet) = packet.get(..length) {
+        let secured = settled.secured;
+        let mut room = [0; rtcp::LONGEST + srtp::GROWTH];
+        let Some(packet) = room.first_chunk_mut() else { return };
+        let mut length = self.reporting.write(packet, &self.outgoing, &mut self.incoming, goodbye, clock);
+        if secured {
+            let closed = self.srtp.as_mut().and_then(|srtp| srtp.close_rtcp(&mut room, length));
+            let Some(closed) = closed else { return };
+            length = closed;
+        }
+        if let Some(packet) = room.get(..length) {
             self.door.send(component, to, packet);
         }
     }
@@ -458,6 +531,11 @@ impl<D: Door> Stream<D> {
         let heard = self.settled.as_ref().zip(self.payload);
         let payload = heard.and_then(|(settled, place)| settled.receive.get(place));
         payload.map_or(&*self.codec_before, |payload| &*payload.name)
+    }
+
+    fn suite(&self) -> &'static str {
+        let secured = self.settled.as_ref().is_some_and(|settled| settled.secured);
+        self.srtp.as_ref().filter(|_| secured).map_or("", |srtp| srtp.suite().name())
     }
 
     pub fn report(&self, closed: bool, now: Micros) -> Report {
@@ -481,6 +559,7 @@ impl<D: Door> Stream<D> {
             refused_packets: self.refused,
             codec: self.codec().to_owned(),
             clock_s: to_seconds(now),
+            srtp: self.suite(),
             ..Report::default()
         }
     }
@@ -488,6 +567,8 @@ impl<D: Door> Stream<D> {
 
 /// Foreign or malformed: dropped and counted.
 struct Refused;
+
+type Opened<'a> = Result<&'a [u8], Refused>;
 
 /// What may be passed on; None when the packet was taken note of and that is all.
 type Taking = Result<Option<Taken>, Refused>;

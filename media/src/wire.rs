@@ -98,6 +98,17 @@ impl<'a> Reader<'a> {
         })
     }
 
+    /// Step over a nil; false where something else stands.
+    pub fn nil(&mut self) -> bool {
+        match self.rest.split_first() {
+            Some((0xc0, rest)) => {
+                self.rest = rest;
+                true
+            }
+            _ => false,
+        }
+    }
+
     pub fn boolean(&mut self) -> Read<bool> {
         match self.byte()? {
             0xc2 => Ok(false),

@@ -14,9 +14,11 @@ from media.messages import (
     AskReport,
     ClosePort,
     Command,
+    Dtls,
     Event,
     Hear,
     Hello,
+    Ice,
     Negotiated,
     OpenPlayer,
     OpenPort,
@@ -24,6 +26,7 @@ from media.messages import (
     Play,
     PlayTone,
     Report,
+    Sdes,
     Unhear,
 )
 
@@ -90,9 +93,11 @@ class Room:
         events, self._events = self._events, []
         return events
 
-    def phone(self, port: int, *codecs: Payload, call: int = 1, **terms: object) -> Phone:
+    def phone(
+        self, port: int, *codecs: Payload, call: int = 1, kind: type[Phone] | None = None, **terms: object
+    ) -> Phone:
         """A phone with a port of its own, that the engine has negotiated with."""
-        phone = Phone(self, port, codecs or (PCMU, EVENTS))
+        phone = (kind or Phone)(self, port, codecs or (PCMU, EVENTS))
         self.phones.append(phone)
         self.tell(OpenPort(port, call, LOCAL, phone.local_port))
         phone.negotiates(**terms)
@@ -163,12 +168,26 @@ class Phone:
         protocol: str = "rtp",
         rtcp: bool = True,
         ptime_ms: int = 20,
+        security: Sdes | Dtls | None = None,
+        ice: Ice | None = None,
+        multiplexed: bool = False,
     ) -> None:
         host, port = self.signalled
-        rtcp_port = port + 1 if rtcp else 0
+        rtcp_port = port if multiplexed else port + 1 if rtcp else 0
         receive, send = receive or self.codecs, send or self.codecs
         terms = Negotiated(
-            self.port, host, port, rtcp_port, sends, receives, receive, send, ptime_ms, protocol
+            self.port,
+            host,
+            port,
+            rtcp_port,
+            sends,
+            receives,
+            receive,
+            send,
+            ptime_ms,
+            protocol,
+            security,
+            ice,
         )
         self.room.tell(terms)
 

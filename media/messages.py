@@ -201,7 +201,7 @@ class OpenRecorder(msgspec.Struct, frozen=True, array_like=True, tag=14):
     rate_hz: int = 8000
     channels: int = 1
     key: bytes = b""
-    """32 bytes to encrypt the file with (AES-256-GCM by chunk), see `recording/sealed.py`; empty: it is not"""
+    """32 bytes to encrypt the file with (AES-256-GCM by chunk): see `recording/sealed.py`; empty: not"""
 
 
 class MarkRecording(msgspec.Struct, frozen=True, array_like=True, tag=15):

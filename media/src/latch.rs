@@ -8,6 +8,8 @@
 //! - when the locked address has fallen silent and another one goes on with the same SSRC, sequence and
 //!   timestamp (a NAT gave the phone a new port): no stranger can guess these;
 //! - when a new negotiation names another address.
+//!
+//! Where the peer proved an address by ICE and nominated it, that one is believed, and no other.
 
 use std::net::SocketAddr;
 
@@ -64,6 +66,8 @@ struct Lock {
 #[derive(Debug)]
 pub struct Latch {
     signalled: SocketAddr,
+    /// By a check of the peer (RFC 8445 section 7.3.1.5).
+    nominated: Option<SocketAddr>,
     lock: Option<Lock>,
     candidate: Option<Candidate>,
     proof: u8,
@@ -76,6 +80,7 @@ impl Latch {
     pub fn rtp(signalled: SocketAddr) -> Self {
         Self {
             signalled,
+            nominated: None,
             lock: None,
             candidate: None,
             proof: PROOF,
@@ -92,19 +97,31 @@ impl Latch {
         self.signalled
     }
 
-    /// Where to send: the locked address, until then the signalled one.
+    /// Where to send: the nominated or locked address, until then the signalled one.
     pub fn target(&self) -> SocketAddr {
-        self.lock.map_or(self.signalled, |lock| lock.from)
+        self.nominated.or(self.lock.map(|lock| lock.from)).unwrap_or(self.signalled)
+    }
+
+    /// The peer wants to be sent to `address`, which it has proved; false when that is known.
+    pub fn nominate(&mut self, address: SocketAddr) -> bool {
+        self.nominated.replace(address) != Some(address)
+    }
+
+    /// Judge as if no address had ever been nominated.
+    pub fn forget_nomination(&mut self) {
+        self.nominated = None;
     }
 
     /// Judge one packet that came from `from`: accepted, or foreign.
     pub fn judge(&mut self, from: SocketAddr, mark: Mark, now: Micros) -> Result<Verdict, Foreign> {
         match &mut self.lock {
-            Some(lock) if lock.from == from => {
+            Some(lock) if lock.from == from && self.nominated.is_none_or(|nominated| nominated == from) => {
                 lock.mark = mark;
                 lock.last = now;
                 Ok(Verdict::Known)
             }
+            _ if self.nominated == Some(from) => self.lock_on(from, mark, now),
+            _ if self.nominated.is_some() => Err(Foreign),
             Some(lock) if self.signalled == from && now < lock.since + PREFER_SIGNALLED => {
                 self.lock_on(from, mark, now)
             }

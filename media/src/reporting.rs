@@ -77,6 +77,11 @@ impl Reporting {
         self.signalled.map(|signalled| (Component::Rtcp, self.locked.unwrap_or(signalled)))
     }
 
+    /// The peer has proved that its RTCP, on a port of its own, comes from there.
+    pub fn nominate(&mut self, address: SocketAddr) {
+        self.locked = Some(address);
+    }
+
     /// Take a report of the peer; false when it came from a stranger.
     ///
     /// It must come from the address that was signalled or is locked, or from the host that sends the RTP

@@ -7,6 +7,7 @@ use std::sync::Arc;
 
 use crate::codec::Codec;
 use crate::dtmf::{Digit, DigitWatch, EventPayload};
+use crate::ice::{IceLite, NotThePeer};
 use crate::incoming::Incoming;
 use crate::keyer::Keyer;
 use crate::latch::{Latch, Mark, Verdict};
@@ -19,6 +20,7 @@ use crate::reporting::Reporting;
 use crate::rtcp;
 use crate::rtp::{self, HEADER, Packet};
 use crate::srtp::{self, Srtp};
+use crate::stun;
 use crate::time::{Clock, Micros, ticks, to_seconds};
 
 const UDPTL_CLOCK_HZ: u32 = 1;
@@ -82,6 +84,7 @@ pub struct Stream<D> {
     refused: u64,
     /// Kept while the stream is not secured: its key may come again, and its packets are not to repeat.
     srtp: Option<Box<Srtp>>,
+    ice: Option<Box<IceLite>>,
     /// Place of the payload heard last in `settled.receive`, and the codec of the negotiation before.
     payload: Option<usize>,
     codec_before: Box<str>,
@@ -132,6 +135,7 @@ impl<D: Door> Stream<D> {
             guarded: false,
             refused: 0,
             srtp: None,
+            ice: None,
             payload: None,
             codec_before: "".into(),
             last_sent: None,
@@ -153,8 +157,10 @@ impl<D: Door> Stream<D> {
         self.payload = None;
         let before = self.settled.take();
         let signalled_before = before.as_ref().map(|settled| settled.latch.signalled());
-        let known = before
-            .filter(|settled| settled.udptl == terms.udptl && settled.latch.signalled() == terms.remote_rtp);
+        let goes_on = self.settle_ice(terms, now);
+        let known = before.filter(|settled| {
+            settled.udptl == terms.udptl && (settled.latch.signalled() == terms.remote_rtp || goes_on)
+        });
         let awaited = terms.peer_sends && !terms.udptl;
         if !awaited {
             self.awaited_since = None;
@@ -163,7 +169,12 @@ impl<D: Door> Stream<D> {
             self.silence_told_at = None;
         }
         let latch = match known {
-            Some(settled) => settled.latch,
+            Some(mut settled) => {
+                if terms.ice.is_none() {
+                    settled.latch.forget_nomination();
+                }
+                settled.latch
+            }
             None if terms.udptl => Latch::udptl(terms.remote_rtp),
             None => Latch::rtp(terms.remote_rtp),
         };
@@ -173,6 +184,15 @@ impl<D: Door> Stream<D> {
         let secured = terms.security.is_some() && !udptl;
         self.settled =
             Some(Settled { peer_sends, peer_receives, receive, send, udptl, ptime_ms, latch, secured });
+    }
+
+    /// Gives whether the peer's checks are about the same as before.
+    fn settle_ice(&mut self, terms: &Negotiated, now: Micros) -> bool {
+        let goes_on = self.ice.as_ref().zip(terms.ice.as_ref()).is_some_and(|(ice, terms)| ice.is_for(terms));
+        if !goes_on {
+            self.ice = terms.ice.as_ref().map(|ice| Box::new(IceLite::new(ice, now)));
+        }
+        goes_on
     }
 
     fn secure(&mut self, terms: &Negotiated, signalled_before: Option<SocketAddr>) {
@@ -197,6 +217,12 @@ impl<D: Door> Stream<D> {
     ) -> Option<Taken> {
         let taken = match &self.settled {
             Some(settled) if settled.udptl => self.take_datagram(from, data, clock.now, events),
+            Some(_) if stun::looks_like_stun(data) => {
+                if self.answer_check(Component::Rtp, from, data, clock.now) {
+                    self.nominate(from, clock.now, events);
+                }
+                return None;
+            }
             Some(settled) if rtp::looks_like_rtcp(data) && !settled.means_rtp(data) => {
                 self.take_rtcp(Component::Rtp, from, data, clock);
                 return None;
@@ -210,6 +236,34 @@ impl<D: Door> Stream<D> {
         })
     }
 
+    /// Answer a check of connectivity; whether it nominates where it came from.
+    fn answer_check(&mut self, component: Component, from: SocketAddr, data: &[u8], now: Micros) -> bool {
+        let mut response = [0; stun::LONGEST_RESPONSE];
+        let ice = self.ice.as_mut().ok_or(NotThePeer);
+        match ice.and_then(|ice| ice.take(from, data, &mut response, now)) {
+            Ok(Some(answer)) => {
+                self.door.send(component, from, response.get(..answer.length).unwrap_or_default());
+                answer.nominates
+            }
+            Ok(None) => false,
+            Err(NotThePeer) => {
+                self.refused += 1;
+                false
+            }
+        }
+    }
+
+    fn nominate(&mut self, from: SocketAddr, now: Micros, events: &mut Vec<Event>) {
+        if self.settled.as_mut().is_some_and(|settled| settled.latch.nominate(from)) {
+            self.door.peer_found(from);
+            events.push(self.news("ice-connected", from.to_string(), now));
+        }
+    }
+
+    fn news(&self, what: &'static str, detail: String, now: Micros) -> Event {
+        Event::SecurityNews { port: self.port, what, detail, clock_s: to_seconds(now) }
+    }
+
     /// What a packet says once it is opened, in the same place.
     fn open<'a>(&mut self, data: &'a mut [u8], now: Micros, events: &mut Vec<Event>) -> Opened<'a> {
         if self.settled.as_ref().is_none_or(|settled| !settled.secured) {
@@ -218,9 +272,8 @@ impl<D: Door> Stream<D> {
         let srtp = self.srtp.as_mut().ok_or(Refused)?;
         let Some(length) = srtp.open_rtp(data) else {
             if srtp.misfits() == MISFITS_TOLD {
-                let (what, detail) =
-                    ("srtp-refused", format!("not the key that was said for {}", srtp.suite().name()));
-                events.push(Event::SecurityNews { port: self.port, what, detail, clock_s: to_seconds(now) });
+                let detail = format!("not the key that was said for {}", srtp.suite().name());
+                events.push(self.news("srtp-refused", detail, now));
             }
             return Err(Refused);
         };
@@ -285,6 +338,12 @@ impl<D: Door> Stream<D> {
     /// Take a datagram of RTCP, multiplexed or not.
     pub fn take_rtcp(&mut self, component: Component, from: SocketAddr, data: &mut [u8], clock: Clock) {
         let settled = self.settled.as_ref().filter(|settled| !settled.udptl);
+        if settled.is_some() && component == Component::Rtcp && stun::looks_like_stun(data) {
+            if self.answer_check(component, from, data, clock.now) {
+                self.reporting.nominate(from);
+            }
+            return;
+        }
         let length = match (settled, &mut self.srtp) {
             (Some(Settled { secured: true, .. }), Some(srtp)) => srtp.open_rtcp(data),
             (Some(Settled { secured: true, .. }), None) => None,
@@ -462,8 +521,14 @@ impl<D: Door> Stream<D> {
 
     /// The earliest time at which `tick` has something to do.
     pub fn deadline(&self, silence: Micros) -> Option<Micros> {
-        let deadlines =
-            [self.digits.deadline(), self.silence_deadline(silence), self.reporting.due(), self.keyer.due()];
+        let consent = self.ice.as_ref().and_then(|ice| ice.deadline());
+        let deadlines = [
+            self.digits.deadline(),
+            self.silence_deadline(silence),
+            self.reporting.due(),
+            self.keyer.due(),
+            consent,
+        ];
         deadlines.into_iter().flatten().min()
     }
 
@@ -483,6 +548,10 @@ impl<D: Door> Stream<D> {
         if let Some(since) = self.silent_since().filter(|_| self.silence_deadline(silence) <= Some(now)) {
             events.push(Event::Silent { port: self.port, silence_s: to_seconds(now - since) });
             self.silence_told_at = Some(now);
+        }
+        let heard_at = self.incoming.last_at;
+        if self.ice.as_mut().is_some_and(|ice| ice.has_failed(heard_at, now)) {
+            events.push(self.news("ice-failed", "nothing came from the peer for 30 s".to_owned(), now));
         }
         self.key(now);
         if self.reporting.due().is_some_and(|due| due <= now) {

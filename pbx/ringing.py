@@ -246,6 +246,7 @@ def failed(call: Call, board: Board, leg: Leg, status: int, now: float, *, gone:
         if ringing.legs:
             return
     if status == NOT_ACCEPTABLE and target and call.legs[ringing.behalf_of].sound.is_translatable(board):
+        ringing.failures.append(status)  # what is told when the second try says less
         _dial(call, board, ringing, target, now, wide=True)
         if ringing.legs:
             return

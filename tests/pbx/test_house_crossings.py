@@ -131,6 +131,18 @@ async def test_a_redirection_is_not_followed_and_not_shown() -> None:
         assert await call.fails() == 480
 
 
+async def test_of_two_tries_the_one_that_says_more_is_told() -> None:
+    """A phone refuses the caller's codecs; with ours beside them it is asked again and does not want to."""
+    async with House() as house:
+        gateway = await with_gateway(house)
+        anna = await house.phone("101")
+        call = await anna.dials("104")
+        for status in (488, 480):
+            gateway.answers(await gateway.gets("INVITE"), status)
+            await gateway.gets("ACK")
+        assert await call.fails() == 488
+
+
 async def test_an_answer_without_sdp_is_no_call() -> None:
     async with House() as house:
         gateway = await with_gateway(house)

@@ -133,18 +133,18 @@ def test_info_is_passed_to_the_other_end_and_its_answer_back(sipp: Exchange) -> 
     callee = sipp.wait_for_call(
         Ladder(bob).is_called().answer().receive("INFO").reply(200, "OK", to="INFO").hung_up()
     )
-    digit = "Signal=5\r\nDuration=160\r\n"
+    picture = "<media_control><vc_primitive/></media_control>\r\n"  # a digit would be said in RTP instead
     sipp.run(
         Ladder(alice)
         .invite(bob.number)
         .connected()
-        .request("INFO", body=digit, content_type="application/dtmf-relay")
+        .request("INFO", body=picture, content_type="application/media_control+xml")
         .receive(200, dialog=False)
         .bye()
     )
     info = callee.ends_well().got("INFO")
-    assert info.header("Content-Type") == "application/dtmf-relay"
-    assert "Signal=5" in info.body
+    assert info.header("Content-Type") == "application/media_control+xml"
+    assert "<vc_primitive/>" in info.body
 
 
 def test_an_update_with_an_offer_holds_the_call(sipp: Exchange) -> None:

@@ -260,6 +260,9 @@ class Process:
             else:
                 if isinstance(event, media.Played) and event.fault:
                     log.warning("a sound file cannot be played", why=event.fault)
+                if isinstance(event, media.SecurityNews):
+                    tell = log.info if event.what.endswith("-connected") else log.warning
+                    tell("encrypted sound", port=event.port, what=event.what, detail=event.detail)
                 self._feed(event)
 
     def _media_link(self, welcome: media.Welcome | None) -> None:

@@ -43,6 +43,7 @@ from sipcore.timers import Deadlines
 from sipcore.uri import parse_uri
 
 PORT_FAILED = reason_header("Q.850", 38, "Media port failed")
+UNPROTECTED = reason_header("SIP", 488, "No keys could be agreed on for the sound")
 OUR_FAULT = reason_header("SIP", 500, "Internal error")
 SHUTDOWN = reason_header("SIP", 503, "Server is shutting down")
 
@@ -130,6 +131,7 @@ class Switchboard:
             media.Digit: self._digit,
             media.Silent: self._silent,
             media.Report: self._report,
+            media.SecurityNews: self._security_news,
             media.PortFailed: self._port_failed,
             media.Played: self._played,
             AppAnswer: self._app_command,
@@ -179,7 +181,9 @@ class Switchboard:
         return out
 
     def _call_of(self, what: Input) -> Call | None:
-        if isinstance(what, media.Digit | media.Silent | media.PortFailed | media.Played):
+        if isinstance(
+            what, media.Digit | media.Silent | media.PortFailed | media.Played | media.SecurityNews
+        ):
             return self._calls.get(self._by_port.get(what.port, CallId(0)))
         if isinstance(what, sip.Replied):
             return self._calls.get(self._asked.get(what.request, CallId(0)))
@@ -476,6 +480,13 @@ class Switchboard:
         if call is not None:
             call.hang_up_all(self, EndCause.FAILED, now, (PORT_FAILED,))
             self._reports.pop(event.port, None)
+            self._settle(call, now)
+
+    def _security_news(self, event: media.SecurityNews, now: float) -> None:
+        """Without keys there will never be sound; a browser that is not found may yet come (ICE)."""
+        call = self._calls.get(self._by_port.get(event.port, CallId(0)))
+        if call is not None and event.what == "dtls-failed":
+            call.hang_up_all(self, EndCause.FAILED, now, (UNPROTECTED,))
             self._settle(call, now)
 
     def _app_command(self, event: AppCommand, now: float) -> None:

@@ -15,7 +15,7 @@ import pytest
 
 from conf.snapshot import Srtp, TenantId, Trunk
 from jackfield.phone.message import Message
-from media.messages import Dtls, Ice, Negotiated, Sdes
+from media.messages import Dtls, Ice, Negotiated, Sdes, SecurityNews
 from pbx import api
 from sipcore.crypto import KEY_AND_SALT_BYTES, Crypto, cryptos
 from sipcore.flow import Transport
@@ -489,6 +489,33 @@ async def test_a_desk_phone_calls_a_browser(setup: str, role: str) -> None:
         )
         assert audio(parse_sdp(two.ok.body)).protocol == "RTP/AVP"
         two.desk = browser
+        await two.hang_up()
+
+
+async def with_a_browser(house: House) -> Two:
+    two = Two(house)
+    house.transports[LINE] = Transport.WS
+    house.engine.switchboard.media_fingerprint = OUR_PRINT
+    await two.talk(browser_offer(), sdp(DESK, "audio 41000 RTP/AVP 0 101", "m=video 0 RTP/AVP 96"))
+    return two
+
+
+async def test_a_browser_with_another_certificate_than_it_said_is_hung_up_on() -> None:
+    async with House() as house:
+        two = await with_a_browser(house)
+        house._feed(SecurityNews(two.told(50000).port, "dtls-failed", "another fingerprint", 1.0))
+        for peer in (two.line, two.desk):
+            bye = await peer.gets("BYE")
+            assert "No keys" in bye.get("reason")
+            peer.answers(bye, 200)
+
+
+@pytest.mark.parametrize("what", ["ice-failed", "srtp-refused", "dtls-connected"])
+async def test_what_may_yet_come_ends_no_call(what: str) -> None:
+    async with House() as house:
+        two = await with_a_browser(house)
+        house._feed(SecurityNews(two.told(50000).port, what, "", 1.0))
+        await house.rest(1.0)
         await two.hang_up()
 
 

@@ -53,6 +53,7 @@ module_path /usr/lib/baresip/modules
 module {codec.module}
 module alsa.so
 module aufile.so
+{encryption}
 module_tmp account.so
 module_app menu.so
 module_app ctrl_tcp.so
@@ -63,8 +64,13 @@ ALSA = 'pcm.ear {{ type file slave.pcm "nowhere" file "{fifo}" format "raw" }}\n
 class Baresip:
     """One baresip that speaks a sine and listens."""
 
-    def __init__(self, directory: Path, account: str, *, tone_hz: int, codec: Codec = PCMU) -> None:
-        """`account` is a line of baresip's accounts file, `{port}` in it becomes its own SIP port."""
+    def __init__(
+        self, directory: Path, account: str, *, tone_hz: int, codec: Codec = PCMU, mediaenc: str = ""
+    ) -> None:
+        """`account` is a line of baresip's accounts file, `{port}` in it becomes its own SIP port.
+
+        `mediaenc`: "srtp" lets the other end choose, "srtp-mand" insists; "dtls_srtp".
+        """
         directory.mkdir(parents=True)
         self.directory = directory
         self.tone_hz = tone_hz
@@ -84,9 +90,11 @@ class Baresip:
             rtp_port=rtp_port,
             last_rtp_port=rtp_port + 19,
             control_port=control_port,
+            encryption=f"module {mediaenc.partition('-')[0]}.so" if mediaenc else "",
         )
         (directory / "config").write_text(config)
-        (directory / "accounts").write_text(f"{account.format(port=self.port)};audio_codecs={codec.name}\n")
+        options = f";audio_codecs={codec.name}" + (f";mediaenc={mediaenc}" if mediaenc else "")
+        (directory / "accounts").write_text(f"{account.format(port=self.port)}{options}\n")
         (directory / "alsa.conf").write_text(ALSA.format(fifo=directory / "ear"))
         self.ear = Ear(directory / "ear")
         with (directory / "baresip.log").open("wb") as log:

@@ -15,6 +15,13 @@ ONE_CALL = [
     Account(number=str(number), password=f"One.call.{number}", max_calls=1) for number in range(310, 316)
 ]
 TWO_PHONES = [Account(number="320", password="Two.phones.320", max_contacts=2)]
+BEST_EFFORT = [
+    Account(number=str(number), password=f"If.you.can.{number}", srtp="best-effort")
+    for number in range(340, 350)
+]
+ENCRYPTED = [
+    Account(number=str(number), password=f"Encrypted.{number}", srtp="required") for number in range(350, 360)
+]
 TCP_HOST = next_host()
 FIXED_TCP = Account(number="330", password="Fixed.tcp.330", contact=f"sip:330@{TCP_HOST}:5060;transport=tcp")
 """a phone that does not register: its address is in the configuration"""
@@ -39,7 +46,7 @@ def introduce(server: Server) -> None:
     server.add_tenant("other", OTHER_REALM)
     server.add_tenant("small", SMALL_REALM, "--max-calls", "1")
     lists = {
-        "house": [*ORDINARY, *IMPATIENT, *ONE_CALL, *TWO_PHONES, FIXED_TCP],
+        "house": [*ORDINARY, *IMPATIENT, *ONE_CALL, *TWO_PHONES, *BEST_EFFORT, *ENCRYPTED, FIXED_TCP],
         "other": NEIGHBOURS,
         "small": SMALL,
     }

@@ -34,6 +34,7 @@ class Account(msgspec.Struct, frozen=True, kw_only=True):
     max_calls: int = 0
     max_contacts: int = 10
     contact: str = ""
+    srtp: str = "off"
 
 
 class Server:
@@ -45,6 +46,7 @@ class Server:
         self.host = host
         self.port = free_port(host)
         self.tls_port = free_port(host)
+        self.ws_port = free_port(host)
         self.port6 = free_port("::1")
         self._config = directory / "jackfield.toml"
         self._log = directory / "server.log"
@@ -65,7 +67,8 @@ class Server:
             "paths": [f'var = "{self.directory / "var"}"'],
             "sip": [
                 f'listen = ["udp:{self.host}:{self.port}", "tcp:{self.host}:{self.port}",'
-                f' "tls:{self.host}:{self.tls_port}", "udp:[::1]:{self.port6}", "tcp:[::1]:{self.port6}"]',
+                f' "tls:{self.host}:{self.tls_port}", "ws:{self.host}:{self.ws_port}",'
+                f' "udp:[::1]:{self.port6}", "tcp:[::1]:{self.port6}"]',
                 "nat_ping_s = 0",
             ],
             "database": ["demo = false"],
@@ -93,7 +96,7 @@ class Server:
         self.command("tenant", "add", name, realm, *options)
 
     def add_accounts(self, tenant: str, accounts: Sequence[Account]) -> None:
-        columns = ("number", "password", "contact", "ring_s", "max_calls", "max_contacts")
+        columns = ("number", "password", "contact", "ring_s", "max_calls", "max_contacts", "srtp")
         lines = [",".join(columns)]
         lines += [",".join(str(getattr(account, column)) for column in columns) for account in accounts]
         file = self.directory / f"{tenant}.csv"

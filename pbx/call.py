@@ -37,6 +37,8 @@ SILENT = reason_header("SIP", 480, "No sound from either end")
 FLOW_FAILED = 430
 """of an edge proxy whose connection to the phone is gone (RFC 5626 11.1)"""
 OFFERS = frozenset({"INVITE", "UPDATE"})
+CANDIDATES = "application/trickle-ice-sdpfrag"
+"""More of a browser's addresses (RFC 8840): we are ICE-lite, its checks say all that there is to know."""
 PASSED_TO_THE_OTHER = frozenset({"INFO", "MESSAGE"})
 CAUSE_OF_END = {
     sip.EndedBy.NO_ACK: EndCause.NO_ACK,
@@ -243,7 +245,7 @@ class Call:
             reoffer.offered(self, board, event, now)
         elif method == "REFER":
             transfer.referred(self, board, event, now)
-        elif method == "INFO" and crossing.asked(self, board, event, now):
+        elif method == "INFO" and self._is_told(board, event, now):
             board.send(sip.Reply(request=event.request, status=200))
         elif method in PASSED_TO_THE_OTHER:
             self._pass_on(board, event)
@@ -251,6 +253,10 @@ class Call:
             board.send(sip.Reply(request=event.request, status=200))
         else:
             board.send(sip.Reply(request=event.request, status=489 if method == "NOTIFY" else 501))
+
+    def _is_told(self, board: Board, event: sip.Asked, now: float) -> bool:
+        """True for an INFO that is meant for us: a digit, or where a browser can be found."""
+        return event.message.content_type == CANDIDATES or crossing.asked(self, board, event, now)
 
     def _pass_on(self, board: Board, event: sip.Asked) -> None:
         other = self.peer_of(self.legs[event.dialog])

@@ -24,7 +24,8 @@ from sipcore.sdp import Sdp, Stream
 PLAIN = frozenset({"RTP/AVP", "RTP/AVPF"})
 KEYED = frozenset({"RTP/SAVP", "RTP/SAVPF"})
 DTLS = frozenset({"UDP/TLS/RTP/SAVP", "UDP/TLS/RTP/SAVPF"})
-RTP = PLAIN | KEYED | DTLS
+PROTECTED = KEYED | DTLS
+RTP = PLAIN | PROTECTED
 OF_BROWSERS = "UDP/TLS/RTP/SAVPF"
 OFFERED = ("AEAD_AES_256_GCM", "AEAD_AES_128_GCM", "AES_CM_128_HMAC_SHA1_80")
 """Each costs about eighty bytes, and an INVITE over UDP has 1300 (RFC 3261 18.1.1)."""
@@ -95,7 +96,7 @@ def screened(offer: Sdp, manner: Manner, fingerprint: str) -> Sdp:
     offer keeps its sound alone. Raises Unprotected where streams were in use and none is left, and
     PeerFault(488) for keys that make no sense.
     """
-    if manner.plain and all(stream.protocol not in KEYED | DTLS for stream in offer.streams):
+    if manner.plain and all(stream.protocol not in PROTECTED for stream in offer.streams):
         return offer
     protected: set[int] = set()
     bundled = False
@@ -118,7 +119,7 @@ def screened(offer: Sdp, manner: Manner, fingerprint: str) -> Sdp:
 def _why(offer: Sdp, manner: Manner) -> str:
     if manner.srtp is Srtp.REQUIRED:
         return "sound must be encrypted (SRTP)"
-    if any(stream.protocol in KEYED | DTLS for stream in offer.streams) and manner.plain:
+    if any(stream.protocol in PROTECTED for stream in offer.streams) and manner.plain:
         return "encrypted sound (SRTP) is switched off here"
     return "no way to encrypt the sound that we know"
 
@@ -203,7 +204,7 @@ def offerable(source: Sdp, manner: Manner) -> Sdp:
 
 def dressed_offer(plain: Sdp, manner: Manner, before: Sdp | None, means: Means) -> Sdp:
     """Our offer `plain` with what protects it. Keys that we gave `before` stay."""
-    if manner.plain and all(stream.protocol not in KEYED | DTLS for stream in plain.streams):
+    if manner.plain and all(stream.protocol not in PROTECTED for stream in plain.streams):
         return plain
     streams: list[Stream] = []
     browser = False
@@ -234,7 +235,7 @@ def dressed_offer(plain: Sdp, manner: Manner, before: Sdp | None, means: Means) 
 def _way_to_offer(manner: Manner, before: Sdp | None, said: Stream | None, means: Means) -> Way:
     if manner.browser and means.fingerprint:
         return Way.DTLS
-    if before is not None and said is not None and said.protocol in KEYED | DTLS:
+    if before is not None and said is not None and said.protocol in PROTECTED:
         return way_of(before, said) or Way.PLAIN
     return Way.PLAIN if manner.srtp is Srtp.OFF else Way.SDES
 
@@ -437,7 +438,7 @@ def answered(answer: Sdp, ours: Sdp, manner: Manner) -> Sdp:
 
     Raises PeerFault(488) for keys that make no sense.
     """
-    if manner.plain and all(stream.protocol not in KEYED | DTLS for stream in answer.streams):
+    if manner.plain and all(stream.protocol not in PROTECTED for stream in answer.streams):
         return answer
     streams = tuple(
         stream

@@ -519,6 +519,28 @@ async def test_what_may_yet_come_ends_no_call(what: str) -> None:
         await two.hang_up()
 
 
+async def test_candidates_that_trickle_are_taken_note_of_and_go_no_further() -> None:
+    async with House() as house:
+        two = await with_a_browser(house)
+        assert two.ok.contact is not None
+        two.cseq += 1
+        info = Message(method="INFO", uri=two.ok.contact.uri, body=b"a=end-of-candidates\r\n")
+        info.fields = [
+            ("Via", f"SIP/2.0/UDP {LINE};branch=z9hG4bKtrickle"),
+            ("Max-Forwards", "70"),
+            ("From", two.ok.get("from")),
+            ("To", two.ok.get("to")),
+            ("Call-ID", "one"),
+            ("CSeq", f"{two.cseq} INFO"),
+            ("Info-Package", "trickle-ice"),
+            ("Content-Type", "application/trickle-ice-sdpfrag"),
+        ]
+        two.line.sends(info)
+        await two.line.gets(200)
+        assert [each.method for each in two.desk.inbox] == []
+        await two.hang_up()
+
+
 async def test_dtls_without_ice_is_for_phones() -> None:
     async with House() as house:
         two = Two(house, line="best-effort")

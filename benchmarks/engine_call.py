@@ -136,7 +136,8 @@ def main() -> None:
     print(f"{clocked.spent_ns / asked.calls / 1000:.1f} us per call (14 messages), {asked.calls} calls")
     print(f"media: {edge.media_bytes / (asked.calls + 200):.0f} bytes of commands per call")
     engine.tick(now + 100)
-    left = {name: n for name, n in {**engine.stack.counts(), **engine.switchboard.counts()}.items() if n}
+    counts = {**engine.stack.counts(), **engine.switchboard.counts()}
+    left = {name: n for name, n in counts.items() if n and name != "reports"}  # media is not here to report
     print(f"left after the timers: {left}; objects in cycles: {garbage}")
     if asked.profile:
         pstats.Stats(profile).sort_stats("tottime").print_stats(60)

@@ -47,6 +47,9 @@ UNPROTECTED = reason_header("SIP", 488, "No keys could be agreed on for the soun
 OUR_FAULT = reason_header("SIP", 500, "Internal error")
 SHUTDOWN = reason_header("SIP", 503, "Server is shutting down")
 
+MOST_REPORTS = 10_000
+"""closed ports that are remembered until media says how their streams were"""
+
 Input = CallDue | sip.Event | media.Event | AppCommand | NewSnapshot | MediaRestarted
 
 
@@ -244,6 +247,8 @@ class Switchboard:
         self._by_port.pop(port, None)
 
     def awaits_report(self, port: int, call: CallId, leg: LegId) -> None:
+        if len(self._reports) >= MOST_REPORTS:  # media was away when it should have told
+            del self._reports[next(iter(self._reports))]
         self._reports[port] = (call, leg)
 
     def changed(self, call: Call) -> None:

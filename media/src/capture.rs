@@ -100,26 +100,21 @@ impl Recorder {
             self.hand_over(to);
             self.at += missed * frame as u64;
         }
-        let mut sides = [[0; LONGEST]; 2];
-        let [first, second] = &mut sides;
-        let [limit_left, limit_right] = &mut self.limiters;
-        left.finish(limit_left, first.get_mut(..frame).unwrap_or_default());
-        if self.channels == 2 {
-            right.finish(limit_right, second.get_mut(..frame).unwrap_or_default());
-        }
-        if self.masked {
-            sides = [[0; LONGEST]; 2];
-        }
         let early = std::mem::take(&mut self.early).min(frame);
         if self.batch.is_empty() {
             self.batch_at = self.at;
             self.batch.reserve_exact(BATCH * frame * self.channels);
         }
-        let [first, second] = &sides;
-        for (left, right) in first.iter().zip(second).take(frame).skip(early) {
-            self.batch.push(*left);
-            if self.channels == 2 {
-                self.batch.push(*right);
+        let start = self.batch.len();
+        self.batch.resize(start + (frame - early) * self.channels, 0);
+        let mut space = [0; LONGEST];
+        let samples = space.get_mut(..frame).unwrap_or_default();
+        let sides = [left, right].into_iter().zip(&mut self.limiters).take(self.channels);
+        for (channel, (side, limiter)) in sides.enumerate() {
+            side.finish(limiter, samples);
+            if !self.masked {
+                let places = self.batch.iter_mut().skip(start + channel).step_by(self.channels);
+                places.zip(samples.iter().skip(early)).for_each(|(place, sample)| *place = *sample);
             }
         }
         self.at += (frame - early) as u64;

@@ -8,7 +8,7 @@ use crate::dsp::mix::Gain;
 use crate::dsp::talking::Part;
 use crate::edges::Heard;
 use crate::messages::{Event, PortId};
-use crate::mixed::Mixed;
+use crate::mixed::{MOST_MIXED, Mixed};
 use crate::payload::{Kind, Meaning};
 use crate::player::{End, Played};
 use crate::playout::TICK;
@@ -80,10 +80,10 @@ impl<D: Door> Ports<D> {
             return;
         };
         let hears = std::mem::take(&mut port.hears);
-        self.pull(&hears, number, now);
+        let sounds = self.pull(&hears, number, now);
         let began = self.has_begun(id, &mut mixed, &hears, now);
         if began {
-            self.say_mixed(id, &mut mixed, &hears, number, now);
+            self.say_mixed(id, &mut mixed, &hears, (number, sounds), now);
         }
         let leaves =
             mixed.leaving.is_some_and(|(speaker, until)| began && self.may_leave(speaker, now >= until));
@@ -97,14 +97,19 @@ impl<D: Door> Ports<D> {
         }
     }
 
-    /// Have everybody who is heard say this tick's part, and tell what players have come to an end.
-    fn pull(&mut self, hears: &[Heard], number: u64, now: Micros) {
+    /// Have everybody who is heard say this tick's part, and tell what players have come to an end; whether there
+    /// is anything to be heard.
+    fn pull(&mut self, hears: &[Heard], number: u64, now: Micros) -> bool {
+        let mut sounds = false;
         for heard in hears {
-            if let Some(voice) = self.voice_mut(heard.speaker) {
-                voice.pull(number, now);
+            let Some(voice) = self.voice_mut(heard.speaker) else { continue };
+            voice.pull(number, now);
+            sounds |= voice.sounds();
+            if voice.player_mut().is_some() {
                 self.tell_played(heard.speaker, now);
             }
         }
+        sounds
     }
 
     pub fn voice_mut(&mut self, port: PortId) -> Option<&mut Voice> {
@@ -129,12 +134,17 @@ impl<D: Door> Ports<D> {
         true
     }
 
-    fn say_mixed(&mut self, id: PortId, mixed: &mut Mixed, hears: &[Heard], number: u64, now: Micros) {
+    fn say_mixed(
+        &mut self,
+        id: PortId,
+        mixed: &mut Mixed,
+        hears: &[Heard],
+        (number, sounds): (u64, bool),
+        now: Micros,
+    ) {
         let missed = number.saturating_sub(mixed.number + 1);
         mixed.skipped += if mixed.number == 0 { 0 } else { missed };
         mixed.number = number;
-        let sounds =
-            hears.iter().any(|heard| self.voice_mut(heard.speaker).is_some_and(|voice| voice.sounds()));
         if !mixed.is_due(sounds) {
             mixed.skipped += 1;
             return;
@@ -163,10 +173,12 @@ impl<D: Door> Ports<D> {
     fn add_up(&mut self, mixed: &mut Mixed, hears: &[Heard]) {
         let mut mix = self.mix.take().unwrap_or_default();
         mix.clear();
-        mixed.choose(hears.iter().filter_map(|heard| {
-            let voice = self.ports.get(&heard.speaker)?.voice.as_deref()?;
-            Some((heard.speaker, voice.level_dbov()))
-        }));
+        if hears.len() > MOST_MIXED {
+            mixed.choose(hears.iter().filter_map(|heard| {
+                let voice = self.ports.get(&heard.speaker)?.voice.as_deref()?;
+                Some((heard.speaker, voice.level_dbov()))
+            }));
+        }
         for Heard { speaker, gain, .. } in hears {
             let Some(part) = mixed.part(*speaker, hears.len()) else { continue };
             let Some(voice) = self.voice_mut(*speaker).filter(|voice| voice.sounds()) else { continue };
@@ -278,12 +290,12 @@ impl<D: Door> Ports<D> {
             _ => return,
         };
         self.pull(&hears, number, now);
-        let mut sides = std::mem::take(&mut self.sides);
-        let [left, right] = &mut *sides;
+        let [left, right] = &mut *self.sides;
         left.clear();
         right.clear();
         for heard in &hears {
-            let Some(voice) = self.voice_mut(heard.speaker).filter(|voice| voice.sounds()) else { continue };
+            let voice = self.ports.get_mut(&heard.speaker).and_then(|port| port.voice.as_deref_mut());
+            let Some(voice) = voice.filter(|voice| voice.sounds()) else { continue };
             let samples = voice.samples(rate);
             if !stereo || heard.side != Side::Right {
                 left.add(samples, heard.gain);
@@ -295,15 +307,14 @@ impl<D: Door> Ports<D> {
         if let Some(port) = self.ports.get_mut(&id) {
             port.hears = hears;
             match &mut port.role {
-                Role::Recorder(recorder) => recorder.take(number, &sides, &mut self.to_write),
+                Role::Recorder(recorder) => recorder.take(number, &self.sides, &mut self.to_write),
                 Role::Fork(fork) => {
-                    let [both, _] = &*sides;
+                    let [both, _] = &*self.sides;
                     fork.take(both);
                 }
                 _ => {}
             }
         }
-        self.sides = sides;
     }
 
     // ------------------------------------------------------------ players

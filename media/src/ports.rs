@@ -546,6 +546,9 @@ impl<D: Door> Ports<D> {
             next += 1;
             let payload_type = ear.payloads.get(place);
             let (listener, edge, mixed) = (ear.listener, ear.edge, ear.mixed);
+            if mixed && !is_event {
+                continue;
+            }
             self.busy = Some(listener);
             let Some(to) = self.ports.get_mut(&listener) else { continue };
             let Role::Stream(stream) = &mut to.role else { continue };

@@ -63,8 +63,11 @@ pub enum Law {
 
 impl Law {
     pub fn value(self, code: u8) -> i16 {
-        let table = if self == Self::Mu { &MU_LAW } else { &A_LAW };
-        table.get(usize::from(code)).copied().unwrap_or(0)
+        self.values().get(usize::from(code)).copied().unwrap_or(0)
+    }
+
+    fn values(self) -> &'static [i16; 256] {
+        if self == Self::Mu { &MU_LAW } else { &A_LAW }
     }
 }
 
@@ -91,8 +94,8 @@ impl Decoder for G711Decoder {
 
     fn decode(&mut self, payload: &[u8], to: &mut Vec<i16>) -> Result<(), Malformed> {
         let start = to.len();
-        let law = self.law;
-        to.extend(payload.iter().map(|code| law.value(*code)));
+        let values = self.law.values();
+        to.extend(payload.iter().map(|code| values.get(usize::from(*code)).copied().unwrap_or(0)));
         self.concealer.heard(to.get_mut(start..).unwrap_or_default());
         if payload.is_empty() { Err(Malformed) } else { Ok(()) }
     }

@@ -28,20 +28,24 @@ impl Gain {
 #[derive(Debug)]
 pub struct Mix {
     sum: [i32; LONGEST],
+    /// All after these is zero.
+    used: usize,
 }
 
 impl Default for Mix {
     fn default() -> Self {
-        Self { sum: [0; LONGEST] }
+        Self { sum: [0; LONGEST], used: 0 }
     }
 }
 
 impl Mix {
     pub fn clear(&mut self) {
-        self.sum.fill(0);
+        self.sum.iter_mut().take(self.used).for_each(|sum| *sum = 0);
+        self.used = 0;
     }
 
     pub fn add(&mut self, samples: &[i16], gain: Gain) {
+        self.used = self.used.max(samples.len());
         let pairs = self.sum.iter_mut().zip(samples);
         if gain == Gain::NONE {
             pairs.for_each(|(sum, sample)| *sum += i32::from(*sample));
@@ -52,6 +56,7 @@ impl Mix {
 
     /// Add samples that grow louder or softer from the first to the last.
     pub fn add_sliding(&mut self, samples: &[i16], from: Gain, to: Gain) {
+        self.used = self.used.max(samples.len());
         let count = samples.len().max(1) as i32;
         for (n, (sum, sample)) in (1..).zip(self.sum.iter_mut().zip(samples)) {
             let gain = from.0 + (to.0 - from.0) * n / count;

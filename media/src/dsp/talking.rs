@@ -9,8 +9,10 @@ const FULL_SCALE: f32 = 32_768.0;
 
 /// The mean level of `samples`.
 pub fn level_dbov(samples: &[i16]) -> f32 {
-    let square = |sample: &i16| f32::from(*sample) * f32::from(*sample);
-    let power = samples.iter().map(square).sum::<f32>() / samples.len().max(1) as f32;
+    // Whole numbers, because several of them are added up at once.
+    let square = |sample: &i16| i32::from(*sample).pow(2).unsigned_abs();
+    let sum: u64 = samples.chunks(2).map(|two| u64::from(two.iter().map(square).sum::<u32>())).sum();
+    let power = sum as f32 / samples.len().max(1) as f32;
     if power > 0.0 {
         (10.0 * (power / (FULL_SCALE * FULL_SCALE)).log10()).max(SILENT_DBOV)
     } else {

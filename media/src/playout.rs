@@ -18,6 +18,9 @@ pub const TICK: Micros = 20 * MILLISECOND;
 /// Places for packets that wait: more than a second of the shortest.
 const PACKETS: usize = 128;
 const LONGEST_PAYLOAD: usize = 1500;
+/// What there is room for from the beginning.
+const USUALLY_WAITING: usize = 4;
+const USUAL_PAYLOAD: usize = 200;
 /// The first packet waits this long, so that the second may be a little late.
 const FIRST_WAIT: Micros = 6 * MILLISECOND;
 /// Sound that has waited longer than this is thrown away down to what the network needs.
@@ -125,6 +128,8 @@ impl Earliness {
 #[derive(Debug)]
 pub struct Playout {
     slots: Box<[Slot]>,
+    /// Payloads that are no longer needed, the last one first: few are in use at a time, and stay near.
+    spare: Vec<Vec<u8>>,
     voices: Vec<(u8, Voice)>,
     rate: Rate,
     clock_rate_hz: u32,
@@ -159,9 +164,11 @@ pub struct Playout {
 
 impl Playout {
     pub fn new() -> Self {
-        let slot = || Slot { payload: Vec::with_capacity(200), ..Slot::default() };
+        let mut spare = Vec::with_capacity(PACKETS);
+        spare.extend((0..USUALLY_WAITING).map(|_| Vec::with_capacity(USUAL_PAYLOAD)));
         Self {
-            slots: (0..PACKETS).map(|_| slot()).collect(),
+            slots: (0..PACKETS).map(|_| Slot::default()).collect(),
+            spare,
             voices: Vec::new(),
             rate: Rate::Narrow,
             clock_rate_hz: 8000,
@@ -262,6 +269,9 @@ impl Playout {
         slot.sequence = packet.sequence;
         slot.timestamp = packet.timestamp;
         slot.payload_type = packet.payload_type;
+        if slot.payload.capacity() == 0 {
+            slot.payload = self.spare.pop().unwrap_or_default();
+        }
         slot.payload.clear();
         slot.payload.extend_from_slice(payload);
     }
@@ -308,11 +318,11 @@ impl Playout {
         self.adjust(now);
         let frame = self.rate.samples(TICK);
         let played = self.ready.len().min(frame);
-        for (to, sample) in
-            to.iter_mut().take(frame).zip(self.ready.drain(..played).chain(std::iter::repeat(0)))
-        {
-            *to = sample;
+        if let (Some(to), Some(sound)) = (to.get_mut(..played), self.ready.get(..played)) {
+            to.copy_from_slice(sound);
         }
+        to.get_mut(played..frame).unwrap_or_default().fill(0);
+        self.ready.drain(..played);
         self.played += TICK;
         Tick { rate: self.rate, sounds: true, began: Some(began) }
     }
@@ -437,6 +447,7 @@ impl Playout {
         if decoder.decode(&slot.payload, &mut self.ready).is_err() {
             self.ready.truncate(before);
         }
+        self.spare.push(std::mem::take(&mut slot.payload));
         self.last_length = self.ready.len() - before;
         self.speaking = slot.payload_type;
         self.noise = None;

@@ -56,11 +56,7 @@ fn period(sound: &[i16], rate: Rate, alike: f32) -> Option<usize> {
     let stride = (rate.hz() / 8000) as usize;
     let longest = (*range.end()).min(sound.len() / 2);
     let at = |lag: usize| {
-        pitch::likeness(
-            sound.get(..lag).unwrap_or_default(),
-            sound.get(lag..2 * lag).unwrap_or_default(),
-            stride,
-        )
+        pitch::likeness(sound.get(..lag).unwrap_or_default(), sound.get(lag..2 * lag).unwrap_or_default())
     };
     let lags = (*range.start()..=longest).step_by(stride);
     let (lag, likeness) = lags

@@ -76,7 +76,7 @@ pub struct Control {
 type Refusal = &'static str;
 
 impl Control {
-    pub fn new(first_rtp_port: u16, last_rtp_port: u16, workers: usize) -> Self {
+    pub fn new(first_rtp_port: u16, last_rtp_port: u16, workers: usize, fingerprint: &str) -> Self {
         Self {
             first_rtp_port,
             last_rtp_port,
@@ -88,7 +88,7 @@ impl Control {
             memos: HashMap::new(),
             engine: Engine::Gone { close_at: None },
             orphan: 0,
-            fingerprint: String::new(),
+            fingerprint: fingerprint.to_owned(),
         }
     }
 

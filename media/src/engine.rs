@@ -13,6 +13,7 @@ use rustix::process::{Resource, Rlimit, getrlimit, setrlimit, umask};
 
 use crate::capture::ToWriter;
 use crate::control::{Control, Step};
+use crate::dtls::Identity;
 use crate::io::{Bell, NOTHING, Poller, epoch, now, stop_signals};
 use crate::line::Line;
 use crate::loader::Loader;
@@ -128,8 +129,10 @@ impl Engine {
         let events_bell = Arc::new(Bell::new()?);
         let mut random = Random::new(std::hash::BuildHasher::hash_one(&std::hash::RandomState::new(), 0));
         let (writing, writer) = start_writer(to_control.clone(), events_bell.clone())?;
+        let identity = Identity::new()?;
         let workers = (0..settings.workers).map(|number| {
-            let ports = Ports::new(number as u16, random.next(), settings.silence, epoch());
+            let mut ports = Ports::new(number as u16, random.next(), settings.silence, epoch());
+            ports.identity = Some(identity.clone());
             start_worker(number, ports, to_control.clone(), events_bell.clone(), writing.clone())
         });
         let workers = workers.collect::<io::Result<Vec<_>>>()?;
@@ -137,7 +140,12 @@ impl Engine {
         poller.watch(&listener, LISTENER)?;
         poller.watch(&*events_bell, EVENTS)?;
         let (loading, loaded) = start_loader(events_bell.clone())?;
-        let control = Control::new(settings.first_rtp_port, settings.last_rtp_port, settings.workers);
+        let control = Control::new(
+            settings.first_rtp_port,
+            settings.last_rtp_port,
+            settings.workers,
+            &identity.fingerprint,
+        );
         Ok(Self {
             control,
             workers,

@@ -107,6 +107,11 @@ impl Latch {
         self.nominated.replace(address) != Some(address)
     }
 
+    /// Whether the peer has proved another address than this one.
+    pub fn is_elsewhere(&self, address: SocketAddr) -> bool {
+        self.nominated.is_some_and(|nominated| nominated != address)
+    }
+
     /// Judge as if no address had ever been nominated.
     pub fn forget_nomination(&mut self) {
         self.nominated = None;

@@ -12,6 +12,7 @@ mod capture;
 mod codec;
 mod control;
 mod dsp;
+mod dtls;
 mod dtmf;
 mod edges;
 mod engine;

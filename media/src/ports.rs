@@ -8,10 +8,12 @@ use std::collections::{BinaryHeap, HashMap};
 use std::hash::{BuildHasherDefault, Hasher};
 use std::net::SocketAddr;
 use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::Arc;
 
 use crate::capture::{Recorder, ToWriter};
 use crate::control::EVERYBODY;
 use crate::dsp::mix::Mix;
+use crate::dtls::Identity;
 use crate::edges::{Ear, Heard, choose};
 use crate::fork::{self, Far, Fork};
 use crate::messages::{Action, Command, Event, ForkRequest, Negotiated, PortId, RecordRequest, Report};
@@ -95,6 +97,8 @@ type ById<D> = HashMap<PortId, Box<Port<D>>, BuildHasherDefault<IdHasher>>;
 
 pub struct Ports<D> {
     worker: u16,
+    /// What streams that agree upon keys show of us.
+    pub identity: Option<Arc<Identity>>,
     pub ports: ById<D>,
     deadlines: BinaryHeap<Reverse<(Micros, PortId)>>,
     payload_sets: PayloadSets,
@@ -124,6 +128,7 @@ impl<D: Door> Ports<D> {
     pub fn new(worker: u16, seed: u64, silence: Micros, epoch: Micros) -> Self {
         Self {
             worker,
+            identity: None,
             ports: ById::default(),
             deadlines: BinaryHeap::new(),
             payload_sets: PayloadSets::default(),
@@ -265,8 +270,9 @@ impl<D: Door> Ports<D> {
         let receive = self.payload_sets.get(&terms.receive);
         let send = self.payload_sets.get(&terms.send);
         let mut random = self.random.split();
+        let identity = self.identity.clone();
         let stream = self.stream_mut(terms.port).ok_or(UNKNOWN)?;
-        stream.settle(terms, receive, send, now, &mut random);
+        stream.settle(terms, receive, send, now, &mut random, identity.as_deref());
         if let Some(port) = self.ports.get_mut(&terms.port) {
             if let Some(playout) = port.voice.as_mut().and_then(|voice| voice.playout_mut()) {
                 playout.forget_voices();
@@ -506,7 +512,8 @@ impl<D: Door> Ports<D> {
         }
         let (sent_before, told) = (stream.sends(), self.events.len());
         let taken = stream.take(from, data, clock, &mut self.events);
-        let (has_digit, changed) = (stream.has_digit(), stream.sends() != sent_before);
+        let has_digit = stream.has_digit() || stream.is_shaking_hands();
+        let changed = stream.sends() != sent_before;
         if let Some(voice) = &mut known.voice
             && let Some(Taken::Rtp { packet, run, .. }) = &taken
             && let Some(settled) = &stream.settled

@@ -10,6 +10,7 @@ use pyo3::prelude::*;
 use pyo3::types::PyBytes;
 
 use crate::control::{Control, Step};
+use crate::dtls::Identity;
 use crate::engine::{self, Settings};
 use crate::fork::{Far, Say};
 use crate::load;
@@ -80,11 +81,22 @@ struct Core {
 impl Core {
     #[new]
     #[pyo3(signature = (first_rtp_port = 20000, last_rtp_port = 29999, workers = 1, seed = 1, silence_s = 15.0))]
-    fn new(first_rtp_port: u16, last_rtp_port: u16, workers: usize, seed: u64, silence_s: f64) -> Self {
-        let ports =
-            |number| Ports::new(number as u16, seed + number as u64, from_seconds(silence_s), 100 * SECOND);
-        Self {
-            control: Control::new(first_rtp_port, last_rtp_port, workers),
+    fn new(
+        first_rtp_port: u16,
+        last_rtp_port: u16,
+        workers: usize,
+        seed: u64,
+        silence_s: f64,
+    ) -> PyResult<Self> {
+        let identity = Identity::new()?;
+        let ports = |number| {
+            let seed = seed + number as u64;
+            let mut ports = Ports::new(number as u16, seed, from_seconds(silence_s), 100 * SECOND);
+            ports.identity = Some(identity.clone());
+            ports
+        };
+        Ok(Self {
+            control: Control::new(first_rtp_port, last_rtp_port, workers, &identity.fingerprint),
             workers: (0..workers).map(ports).collect(),
             sent: Rc::default(),
             bound: std::collections::HashMap::new(),
@@ -92,7 +104,7 @@ impl Core {
             loader: Loader::default(),
             recordings: Recordings::default(),
             forks: std::collections::HashMap::new(),
-        }
+        })
     }
 
     /// Take one frame of an engine.

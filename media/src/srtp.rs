@@ -59,14 +59,14 @@ impl Suite {
         SUITES.iter().find(|(suite, _)| *suite == self).map_or("", |(_, name)| name)
     }
 
-    fn key_length(self) -> usize {
+    pub fn key_length(self) -> usize {
         match self {
             Self::Aes128Sha1Long | Self::Aes128Sha1Short | Self::Aes128Gcm => 16,
             Self::Aes256Sha1Long | Self::Aes256Sha1Short | Self::Aes256Gcm => 32,
         }
     }
 
-    fn salt_length(self) -> usize {
+    pub fn salt_length(self) -> usize {
         if self.is_gcm() { 12 } else { 14 }
     }
 

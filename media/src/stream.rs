@@ -6,6 +6,7 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 
 use crate::codec::Codec;
+use crate::dtls::{self, Handshake, Identity, Outcome};
 use crate::dtmf::{Digit, DigitWatch, EventPayload};
 use crate::ice::{IceLite, NotThePeer};
 use crate::incoming::Incoming;
@@ -19,7 +20,7 @@ use crate::random::Random;
 use crate::reporting::Reporting;
 use crate::rtcp;
 use crate::rtp::{self, HEADER, Packet};
-use crate::srtp::{self, Srtp};
+use crate::srtp::{self, Keys, Srtp};
 use crate::stun;
 use crate::time::{Clock, Micros, ticks, to_seconds};
 
@@ -85,6 +86,7 @@ pub struct Stream<D> {
     /// Kept while the stream is not secured: its key may come again, and its packets are not to repeat.
     srtp: Option<Box<Srtp>>,
     ice: Option<Box<IceLite>>,
+    handshake: Option<Box<Handshake>>,
     /// Place of the payload heard last in `settled.receive`, and the codec of the negotiation before.
     payload: Option<usize>,
     codec_before: Box<str>,
@@ -136,6 +138,7 @@ impl<D: Door> Stream<D> {
             refused: 0,
             srtp: None,
             ice: None,
+            handshake: None,
             payload: None,
             codec_before: "".into(),
             last_sent: None,
@@ -152,6 +155,7 @@ impl<D: Door> Stream<D> {
         send: Arc<PayloadSet>,
         now: Micros,
         random: &mut Random,
+        identity: Option<&Identity>,
     ) {
         self.codec_before = self.codec().into();
         self.payload = None;
@@ -179,7 +183,7 @@ impl<D: Door> Stream<D> {
             None => Latch::rtp(terms.remote_rtp),
         };
         self.reporting.settle(terms, now, random);
-        self.secure(terms, signalled_before);
+        self.secure(terms, signalled_before, identity, now);
         let Negotiated { peer_sends, peer_receives, udptl, ptime_ms, .. } = *terms;
         let secured = terms.security.is_some() && !udptl;
         self.settled =
@@ -195,13 +199,69 @@ impl<D: Door> Stream<D> {
         goes_on
     }
 
-    fn secure(&mut self, terms: &Negotiated, signalled_before: Option<SocketAddr>) {
-        let Some(Security::Sdes(keys)) = &terms.security else { return };
+    fn secure(
+        &mut self,
+        terms: &Negotiated,
+        signalled_before: Option<SocketAddr>,
+        identity: Option<&Identity>,
+        now: Micros,
+    ) {
+        match &terms.security {
+            None => self.handshake = None,
+            Some(Security::Sdes(keys)) => {
+                self.handshake = None;
+                self.take_keys(keys, signalled_before != Some(terms.remote_rtp));
+            }
+            Some(Security::Dtls { is_client, fingerprint }) => {
+                let known =
+                    self.handshake.as_ref().is_some_and(|known| known.is_for(*is_client, fingerprint));
+                if !known {
+                    self.srtp = None;
+                    self.handshake = identity
+                        .map(|identity| Box::new(Handshake::new(identity, *is_client, fingerprint, now)));
+                }
+            }
+        }
+    }
+
+    fn take_keys(&mut self, keys: &Keys, new_peer: bool) {
         match &mut self.srtp {
             Some(srtp) => {
-                srtp.rekey(keys, signalled_before != Some(terms.remote_rtp));
+                srtp.rekey(keys, new_peer);
             }
             None => self.srtp = Srtp::new(keys).map(Box::new),
+        }
+    }
+
+    /// A datagram of DTLS came from there, or it is time for the next step.
+    fn shake_hands(&mut self, from: Option<(SocketAddr, &[u8])>, now: Micros, events: &mut Vec<Event>) {
+        let target = self.settled.as_ref().map(|settled| settled.latch.target());
+        let to = from.map(|(from, _)| from).or(target).filter(|to| can_be_reached(*to));
+        let is_foreign = self
+            .settled
+            .as_ref()
+            .zip(from)
+            .is_some_and(|(settled, (from, _))| settled.latch.is_elsewhere(from));
+        let Some(handshake) = self.handshake.as_mut().filter(|_| !is_foreign) else {
+            self.refused += 1;
+            return;
+        };
+        let door = &self.door;
+        let outcome = handshake.step(from.map(|(_, data)| data), now, |data| {
+            if let Some(to) = to {
+                door.send(Component::Rtp, to, data);
+            }
+        });
+        match outcome {
+            Outcome::GoesOn => {}
+            Outcome::Agreed(keys) => {
+                self.take_keys(&keys, true);
+                events.push(self.news("dtls-connected", keys.suite.name().to_owned(), now));
+            }
+            Outcome::Failed(why) => {
+                self.srtp = None;
+                events.push(self.news("dtls-failed", why, now));
+            }
         }
     }
 
@@ -221,6 +281,10 @@ impl<D: Door> Stream<D> {
                 if self.answer_check(Component::Rtp, from, data, clock.now) {
                     self.nominate(from, clock.now, events);
                 }
+                return None;
+            }
+            Some(settled) if settled.secured && dtls::looks_like_dtls(data) => {
+                self.shake_hands(Some((from, data)), clock.now, events);
                 return None;
             }
             Some(settled) if rtp::looks_like_rtcp(data) && !settled.means_rtp(data) => {
@@ -356,6 +420,11 @@ impl<D: Door> Stream<D> {
             self.reporting.take(component, from, peer, heard, self.incoming.ssrc(), clock)
         });
         self.refused += u64::from(!accepted);
+    }
+
+    /// Whether what is due may have changed with a packet.
+    pub fn is_shaking_hands(&self) -> bool {
+        self.handshake.is_some() && self.srtp.is_none()
     }
 
     /// Whether a digit is under way, whose end may have to be made up.
@@ -528,6 +597,7 @@ impl<D: Door> Stream<D> {
             self.reporting.due(),
             self.keyer.due(),
             consent,
+            self.handshake.as_ref().and_then(|handshake| handshake.deadline()),
         ];
         deadlines.into_iter().flatten().min()
     }
@@ -548,6 +618,9 @@ impl<D: Door> Stream<D> {
         if let Some(since) = self.silent_since().filter(|_| self.silence_deadline(silence) <= Some(now)) {
             events.push(Event::Silent { port: self.port, silence_s: to_seconds(now - since) });
             self.silence_told_at = Some(now);
+        }
+        if self.handshake.as_ref().and_then(|handshake| handshake.deadline()).is_some_and(|due| due <= now) {
+            self.shake_hands(None, now, events);
         }
         let heard_at = self.incoming.last_at;
         if self.ice.as_mut().is_some_and(|ice| ice.has_failed(heard_at, now)) {

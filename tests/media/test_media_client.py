@@ -189,7 +189,8 @@ async def test_a_client_may_be_there_before_media(tmp_path):
     client = listener.client(str(tmp_path / "media.sock"))
     connecting = asyncio.ensure_future(client.connect())
     media = MediaProcess(tmp_path, 31000)
-    assert await connecting == Welcome(VERSION, 31000, 31999, 1, 0)
+    welcome = await connecting
+    assert welcome == Welcome(VERSION, 31000, 31999, 1, 0, welcome.fingerprint)
     client.send(KeepMemo(1, b"memo"))
     client.send(AskMemos())
     assert await listener.events.get() == [Memos(((1, b"memo"),), ())]

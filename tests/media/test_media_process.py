@@ -137,7 +137,9 @@ def test_sound_outlives_the_engine(media):
     alice.says(b"still here")
     assert bob.hears() == b"still here"
     successor = Engine(media)
-    assert successor.welcome == Welcome(VERSION, FIRST_PORT, FIRST_PORT + 999, 1, 2)
+    welcome = successor.welcome
+    assert welcome == Welcome(VERSION, FIRST_PORT, FIRST_PORT + 999, 1, 2, welcome.fingerprint)
+    assert len(welcome.fingerprint) == len("sha-256 ") + 95
     successor.tell(AskMemos())
     ports = ((0, 1, HOST, FIRST_PORT), (1, 1, HOST, FIRST_PORT + 2))
     assert successor.hears(Memos) == Memos(((1, b"dialog state"),), ports)

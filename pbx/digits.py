@@ -107,10 +107,6 @@ def _pressed(signal: str, duration_ms: int) -> Pressed | None:
     return Pressed(digit, min(duration_ms, LONGEST_MS)) if digit in DIGITS else None
 
 
-def write_info(digit: str, duration_ms: int) -> bytes:
-    return f"Signal={digit}\r\nDuration={duration_ms}\r\n".encode()
-
-
 def tones(digit: str) -> tuple[float, float] | None:
     """The two tones of a digit in Hz (ITU-T Q.23); None for "flash", which has none."""
     return _TONES.get(digit)

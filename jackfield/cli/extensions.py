@@ -3,11 +3,20 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from jackfield.cli.house import TenantName, change, loaded, snapshot, tenant_named, typist, with_store
+from jackfield.cli.house import (
+    TenantName,
+    change,
+    loaded,
+    only_given,
+    snapshot,
+    tenant_named,
+    typist,
+    with_store,
+)
 from jackfield.cli.output import Json, Row, say, show
 
 if TYPE_CHECKING:
@@ -86,7 +95,7 @@ def add(
 
     settings = loaded(ctx).settings
     secret = password or make_password()
-    given = _given(
+    given = only_given(
         name=name,
         contact=contact,
         max_calls=max_calls,
@@ -145,7 +154,7 @@ def change_(
     """Change an extension; what is not named stays."""
     from conf.changes import ChangeExtension
 
-    values = _given(
+    values = only_given(
         name=name,
         contact=contact,
         max_calls=max_calls,
@@ -214,7 +223,3 @@ def _row(found: Snapshot, extension: Extension) -> Row:
         "tenant": found.tenants[extension.tenant].name,
         **{column: getattr(extension, column) for column in COLUMNS[1:]},
     }
-
-
-def _given(**options: Any) -> dict[str, Any]:
-    return {name: value for name, value in options.items() if value is not None}

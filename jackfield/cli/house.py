@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, TypeVar
+from typing import TYPE_CHECKING, Annotated, Any, TypeVar
 
 import typer
 
@@ -59,6 +59,11 @@ def with_store(ctx: typer.Context, work: Callable[[ConfigStore], Awaitable[Resul
 
 def snapshot(ctx: typer.Context) -> Snapshot:
     return with_store(ctx, lambda store: store.load_snapshot())
+
+
+def only_given(**options: Any) -> dict[str, Any]:
+    """The options that were named on the command line."""
+    return {name: value for name, value in options.items() if value is not None}
 
 
 def change(ctx: typer.Context, make: Callable[[Snapshot], list[Change]]) -> None:

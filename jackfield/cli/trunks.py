@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Any
+from typing import Annotated
 
 import typer
 
-from jackfield.cli.house import TenantName, change, snapshot, tenant_named
+from jackfield.cli.house import TenantName, change, only_given, snapshot, tenant_named
 from jackfield.cli.output import Json, Row, say, show
 
 app = typer.Typer(
@@ -85,8 +85,7 @@ def change_(
     """Change a trunk; what is not named stays."""
     from conf.changes import ChangeTrunk
 
-    options: dict[str, Any] = {"trusted_identity": trusted_identity, "max_calls": max_calls, "srtp": srtp}
-    values = {option: value for option, value in options.items() if value is not None}
+    values = only_given(trusted_identity=trusted_identity, max_calls=max_calls, srtp=srtp)
     change(ctx, lambda found: [ChangeTrunk(tenant=tenant_named(found, tenant).name, name=name, **values)])
     say(f"Trunk {name} changed.")
 
